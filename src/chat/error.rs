@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// What can go wrong when messages are sent, read and listed. Its `Display` is written for the person who called: it
+/// never holds SQL, a path or another user's data.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No user has this id.
+    #[error("there is no user with the id {0:?}")]
+    UserNotFound(String),
+    /// The message is unknown, or the caller may not do this with it: one answer for both.
+    #[error("there is no such message, or it is not yours to read")]
+    MessageNotFound,
+    /// Sender and recipient are one person.
+    #[error("a message cannot be sent to oneself: give another user's id")]
+    CannotMessageSelf,
+    /// Nothing but white space.
+    #[error("the content is empty: write at least one character that is not white space")]
+    ContentEmpty,
+    /// More characters than the server's limit.
+    #[error("the content has {length} characters: at most {limit} are allowed")]
+    ContentTooLong {
+        /// Unicode scalar values in the content.
+        length: usize,
+        /// The most that this server takes.
+        limit: usize,
+    },
+    /// The same client id came before with another content.
+    #[error(
+        "this clientMessageId was used for another message to this recipient: choose a new one"
+    )]
+    ClientMessageIdReused,
+    /// An argument that cannot be right, and why.
+    #[error("{0}")]
+    BadInput(String),
+    /// The log does not hold the position that follows the cursor.
+    #[error("this cursor is too old: reload the lists, and go on from signalCursor")]
+    CursorExpired,
+    /// Worth another try.
+    #[error("{0}: try again in a moment")]
+    Unavailable(&'static str),
+    /// A defect of the server's: for its log, not for its callers.
+    #[error("something went wrong on the server")]
+    Internal(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// A defect, told in words.
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        let error: Box<dyn std::error::Error + Send + Sync> = what.into().into();
+        Self::Internal(error.into())
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match Trouble::of(&error) {
+            Trouble::Away => Self::Unavailable("the database cannot be reached"),
+            Trouble::Busy | Trouble::Conflict => Self::Unavailable("the database is busy"),
+            Trouble::Full => Self::Unavailable("the database cannot store anything now"),
+            Trouble::Defect => Self::Internal(Arc::new(error)),
+        }
+    }
+}
+
+/// What a database error means for whoever wants to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// No connection, or it broke: nothing is known about the statement under way.
+    Away,
+    /// Somebody holds a lock for longer than we wait.
+    Busy,
+    /// The transaction lost against another, and can be run again.
+    Conflict,
+    /// The disk is full, read-only or broken.
+    Full,
+    /// The statement itself is at fault.
+    Defect,
+}
+
+impl Trouble {
+    pub(crate) fn of(error: &DbErr) -> Self {
+        match error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Away,
+            DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error)) => Self::of_driver(error),
+            _ => Self::Defect,
+        }
+    }
+
+    fn of_driver(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Away,
+            sqlx::Error::Database(error) => match error.code().as_deref() {
+                // PostgreSQL: lock_timeout, statement_timeout.
+                Some("55P03" | "57014") => Self::Busy,
+                // PostgreSQL: serialization failure, deadlock.
+                Some("40001" | "40P01") => Self::Conflict,
+                // PostgreSQL: shut down, crashed, starting, ended while idle in a transaction, out of connections.
+                Some("57P01" | "57P02" | "57P03" | "25P03" | "53300") => Self::Away,
+                Some(code) if code.starts_with("08") => Self::Away,
+                Some("53100") => Self::Full,
+                // SQLite's extended codes hold the primary one in their low byte: busy and locked; read-only, I/O
+                // error, full and cannot open.
+                Some(code) => match code.parse::<u32>().map(|code| code & 0xff) {
+                    Ok(5 | 6) if code.len() < 5 => Self::Busy,
+                    Ok(8 | 10 | 13 | 14) if code.len() < 5 => Self::Full,
+                    _ => Self::Defect,
+                },
+                None => Self::Defect,
+            },
+            _ => Self::Defect,
+        }
+    }
+}

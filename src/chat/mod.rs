@@ -1,0 +1,291 @@
+//! The rules of direct messages: who may send, read and list what, in which order, exactly once.
+//!
+//! Nothing here knows of GraphQL, HTTP or tokens: a caller is a user's id. Reads are in [`page`], [`query`] and
+//! [`stream`], every change goes through [`writer`].
+
+mod clock;
+mod cursor;
+mod error;
+mod id;
+pub mod import;
+mod page;
+mod query;
+mod rows;
+mod store;
+mod stream;
+mod text;
+mod user;
+pub(crate) mod writer;
+
+use std::collections::{BTreeSet, HashMap};
+
+use entity::message;
+use quick_cache::sync::Cache;
+use sea_orm::EntityTrait as _;
+use std::sync::Arc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+pub use self::{
+    clock::Clock,
+    cursor::{List, PageCursor, SignalCursor, Stream},
+    error::Error,
+    id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
+    page::{ConversationPage, Page, PageSize},
+    query::{Message, Partner, Side},
+    store::{DatabaseUrl, Store, StoreOptions},
+    stream::{Signal, SignalStream},
+    text::{ClientMessageId, Content, Subject, Username},
+    user::Naming,
+    writer::WriterOptions,
+};
+use self::{query::Users, user::Known, writer::Writer};
+use crate::signals::Hints;
+
+/// How many messages one transaction of `read_conversation` may mark.
+const READ_CHUNK: i64 = 500;
+/// How many users are remembered as known, so that their requests need no look-up.
+const KNOWN_USERS: usize = 100_000;
+
+/// The bounds that an operator may set.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The most Unicode scalar values in a message.
+    pub content: usize,
+    /// The most users in one `upsert`.
+    pub upsert: usize,
+}
+
+/// Direct messages between users. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    store: Store,
+    writer: Writer,
+    hints: Hints,
+    clock: Clock,
+    limits: Limits,
+    known: Arc<Cache<Uuid, Known>>,
+}
+
+impl Chat {
+    /// Starts the writer over an open database. Its tasks end after `shutdown`, with everything acknowledged stored.
+    #[must_use]
+    pub fn start(
+        store: Store,
+        hints: Hints,
+        clock: Clock,
+        limits: Limits,
+        options: &WriterOptions,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let writer = Writer::start(&store, &hints, &clock, options, tasks, shutdown);
+        Self {
+            store,
+            writer,
+            hints,
+            clock,
+            limits,
+            known: Arc::new(Cache::new(KNOWN_USERS)),
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.store.read.ping().await?)
+    }
+
+    /// Sends a message from `sender` to the user whom the host application calls `recipient`. The same
+    /// `client_message_id` again returns the message that was sent the first time, and sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::CannotMessageSelf`], [`Error::ContentEmpty`], [`Error::ContentTooLong`],
+    /// [`Error::ClientMessageIdReused`], [`Error::BadInput`], [`Error::Unavailable`].
+    pub async fn send(
+        &self,
+        sender: Uuid,
+        recipient: &str,
+        content: String,
+        client_message_id: Option<String>,
+    ) -> Result<Message, Error> {
+        let content = Content::parse(content, self.limits.content)?;
+        let client_message_id = match client_message_id {
+            Some(text) => ClientMessageId::parse(text)?,
+            None => ClientMessageId::draw(),
+        };
+        let recipient_id = other_than(sender, recipient)?;
+        self.writer
+            .send(writer::Send {
+                sender,
+                recipient: recipient_id,
+                recipient_subject: recipient.to_owned(),
+                conversation: conversation_id(sender, recipient_id),
+                content,
+                client_message_id,
+            })
+            .await
+    }
+
+    /// Marks one message as read by its recipient. Again, it changes and signals nothing.
+    ///
+    /// # Errors
+    /// [`Error::MessageNotFound`] unless it was sent to `viewer`, [`Error::Unavailable`].
+    pub async fn read_message(&self, viewer: Uuid, id: MessageId) -> Result<Message, Error> {
+        let message = self.visible(viewer, id).await?;
+        let message = message.filter(|message| message.recipient_id == viewer);
+        let message = message.ok_or(Error::MessageNotFound)?;
+        if message.read_at.is_some() {
+            return self.with_users(message).await;
+        }
+        self.writer
+            .read(writer::Read {
+                viewer,
+                partner: message.sender_id,
+                conversation: id.conversation,
+                after: id.seq - 1,
+                up_to: id.seq,
+                complete: false,
+                perhaps_read: BTreeSet::new(),
+            })
+            .await?;
+        let read = self.visible(viewer, id).await?;
+        self.with_users(read.ok_or(Error::MessageNotFound)?).await
+    }
+
+    /// Marks every message from `partner` up to and with `up_to` (the last one there is now, where absent) as read by
+    /// `viewer`, in chunks, and answers with how many turned read.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::CannotMessageSelf`], [`Error::MessageNotFound`] where `up_to` is not of this
+    /// conversation, [`Error::Unavailable`].
+    pub async fn read_conversation(
+        &self,
+        viewer: Uuid,
+        partner: &str,
+        up_to: Option<MessageId>,
+    ) -> Result<usize, Error> {
+        let partner_id = other_than(viewer, partner)?;
+        let conversation = conversation_id(viewer, partner_id);
+        if up_to.is_some_and(|id| id.conversation != conversation) {
+            return Err(Error::MessageNotFound);
+        }
+        let side = entity::conversation_partner::Entity::find_by_id((viewer, partner_id))
+            .one(&self.store.read)
+            .await?;
+        let Some(side) = side else {
+            self.user(partner)
+                .await?
+                .ok_or_else(|| Error::UserNotFound(partner.to_owned()))?;
+            return up_to.map_or(Ok(0), |_| Err(Error::MessageNotFound));
+        };
+        let end = match up_to {
+            Some(id) if (1..=side.last_seq).contains(&id.seq) => id.seq,
+            Some(_) => return Err(Error::MessageNotFound),
+            None => side.last_seq,
+        };
+        let mut count = 0;
+        let mut after = side.read_seq;
+        while after < end {
+            let up_to = end.min(after + READ_CHUNK);
+            count += self
+                .writer
+                .read(writer::Read {
+                    viewer,
+                    partner: partner_id,
+                    conversation,
+                    after,
+                    up_to,
+                    complete: true,
+                    perhaps_read: BTreeSet::new(),
+                })
+                .await?;
+            after = up_to;
+        }
+        Ok(count)
+    }
+
+    /// One message that `viewer` sent or received; nothing for every other id.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn message(&self, viewer: Uuid, id: MessageId) -> Result<Option<Message>, Error> {
+        match self.visible(viewer, id).await? {
+            Some(message) => Ok(Some(self.with_users(message).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// How many messages `viewer` has not read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn unread_count(&self, viewer: Uuid) -> Result<i64, Error> {
+        Ok(query::inbox(&self.store.read, viewer).await?.unread_count)
+    }
+
+    /// The inboxes and sides of several (viewer, partner) pairs, in one statement.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn sides(
+        &self,
+        pairs: &[(Uuid, Uuid)],
+    ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
+        query::sides(&self.store.read, pairs).await
+    }
+
+    /// The viewer's side of the conversation with `partner`; nothing before the first message.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::CannotMessageSelf`], [`Error::Unavailable`].
+    pub async fn partner(&self, viewer: Uuid, partner: &str) -> Result<Option<Partner>, Error> {
+        let pair = (viewer, other_than(viewer, partner)?);
+        let side = self.sides(&[pair]).await?.remove(&pair);
+        if let Some(found) = side.and_then(|side| side.partner) {
+            return Ok(Some(found));
+        }
+        match self.user(partner).await? {
+            Some(_) => Ok(None),
+            None => Err(Error::UserNotFound(partner.to_owned())),
+        }
+    }
+
+    async fn visible(&self, viewer: Uuid, id: MessageId) -> Result<Option<message::Model>, Error> {
+        let find = message::Entity::visible_to(viewer);
+        Ok(id.filter(find).one(&self.store.read).await?)
+    }
+
+    async fn with_users(&self, message: message::Model) -> Result<Message, Error> {
+        let users = Users::of_messages(&self.store.read, std::slice::from_ref(&message)).await?;
+        Message::join(message, &users)
+    }
+}
+
+/// The partner's id, where it is another user's.
+fn other_than(viewer: Uuid, partner: &str) -> Result<Uuid, Error> {
+    let partner_id = user_id(partner);
+    if partner_id == viewer {
+        return Err(Error::CannotMessageSelf);
+    }
+    Ok(partner_id)
+}
+
+impl MessageId {
+    /// The place of a stored message.
+    #[must_use]
+    pub fn of(message: &message::Model) -> Self {
+        Self {
+            conversation: message.conversation_id,
+            seq: message.seq,
+        }
+    }
+
+    fn filter(self, find: sea_orm::Select<message::Entity>) -> sea_orm::Select<message::Entity> {
+        use sea_orm::{ColumnTrait as _, QueryFilter as _};
+        find.filter(message::Column::ConversationId.eq(self.conversation))
+            .filter(message::Column::Seq.eq(self.seq))
+    }
+}

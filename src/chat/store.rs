@@ -1,0 +1,177 @@
+use std::{fmt, path::Path, str::FromStr, time::Duration};
+
+use migration::{Migrator, MigratorTrait as _};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr,
+    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+/// Which database, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// `sqlite:PATH`, or `postgres://…`.
+    pub url: DatabaseUrl,
+    /// The most connections that read at one time.
+    pub readers: u32,
+    /// The most connections that write at one time; SQLite always has one.
+    pub writers: u32,
+    /// How long to wait for a connection before the database counts as away.
+    pub acquire_timeout: Duration,
+    /// SQLite: whether a commit waits for the disk (`FULL`), or may be lost when the power fails (`NORMAL`).
+    pub sqlite_full_sync: bool,
+}
+
+/// A database's address, of a kind that this server speaks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    backend: DbBackend,
+}
+
+impl DatabaseUrl {
+    /// The address as it was given, password and all.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// PostgreSQL or SQLite.
+    #[must_use]
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let backend = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            DbBackend::Postgres
+        } else if text.starts_with("sqlite:") {
+            SqliteConnectOptions::from_str(text).map_err(|error| error.to_string())?;
+            if text.contains(":memory:") || text.contains("mode=memory") {
+                return Err("a database in memory cannot be shared by several connections: name a file, as in sqlite:directmessages.db".to_owned());
+            }
+            DbBackend::Sqlite
+        } else {
+            return Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            backend,
+        })
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = match (self.text.find("://"), self.text.rfind('@')) {
+            (Some(scheme), Some(at)) => {
+                format!("{}://…{}", &self.text[..scheme], &self.text[at..])
+            }
+            _ => self.text.clone(),
+        };
+        f.write_str(&shown)
+    }
+}
+
+/// The two ways into the database: many connections that read, few that write.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) read: DatabaseConnection,
+    pub(crate) write: DatabaseConnection,
+    pub(crate) backend: DbBackend,
+}
+
+impl Store {
+    /// Opens the database; a SQLite file is created where it is missing, with its folder.
+    ///
+    /// # Errors
+    /// Where the database cannot be opened. A PostgreSQL that is away is no error: it is waited for by every use.
+    pub async fn open(options: &StoreOptions) -> Result<Self, DbErr> {
+        let backend = options.url.backend();
+        let (readers, writers) = match backend {
+            DbBackend::Sqlite => {
+                create_folder(&options.url)?;
+                (options.readers, 1)
+            }
+            _ => (options.readers, options.writers),
+        };
+        // The writer opens first: it creates the file and turns on the write-ahead log.
+        let write = Self::connect(options, writers, false).await?;
+        let read = Self::connect(options, readers, true).await?;
+        Ok(Self {
+            read,
+            write,
+            backend,
+        })
+    }
+
+    async fn connect(
+        options: &StoreOptions,
+        connections: u32,
+        read_only: bool,
+    ) -> Result<DatabaseConnection, DbErr> {
+        let full_sync = options.sqlite_full_sync;
+        let mut connect = ConnectOptions::new(options.url.as_str());
+        connect
+            .max_connections(connections)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire_if_idle_for(Duration::from_secs(5))
+            .sqlx_logging(false)
+            .connect_lazy(options.url.backend() == DbBackend::Postgres)
+            .map_sqlx_postgres_opts(|connect| connect.application_name("directmessages"))
+            .map_sqlx_sqlite_opts(move |connect| {
+                connect
+                    .create_if_missing(!read_only)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(if full_sync {
+                        SqliteSynchronous::Full
+                    } else {
+                        SqliteSynchronous::Normal
+                    })
+                    .busy_timeout(Duration::from_secs(5))
+                    .pragma("wal_autocheckpoint", "4000")
+                    .pragma("query_only", if read_only { "on" } else { "off" })
+            });
+        Database::connect(connect).await
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// Where the database is away or a migration fails.
+    pub async fn migrate(&self) -> Result<(), DbErr> {
+        Migrator::up(&self.write, None).await
+    }
+
+    /// Whether the schema is up to date.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn is_migrated(&self) -> Result<bool, DbErr> {
+        Ok(Migrator::get_pending_migrations(&self.write).await?.is_empty())
+    }
+
+    /// Closes every connection.
+    pub async fn close(self) {
+        for connection in [self.read, self.write] {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "a database connection did not close");
+            }
+        }
+    }
+}
+
+fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {
+    let path = url.as_str().trim_start_matches("sqlite:");
+    let path = path.trim_start_matches("//");
+    let path = Path::new(path.split('?').next().unwrap_or(path));
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|error| DbErr::Custom(format!("{}: {error}", folder.display()))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,276 @@
+//! One user's signals, in order: first what came after a cursor, then what comes.
+//!
+//! The log is the truth; a hint only wakes. So a lost, doubled or late hint harms nothing, and lag, a reconnect, a restart
+//! and a lost bus are one code path: read on from the cursor.
+
+use std::{collections::HashMap, time::Duration};
+
+use entity::signal::{self, Kind};
+use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement};
+use uuid::Uuid;
+
+use super::{
+    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id, other_than,
+    query::{self, Users},
+    rows::Rows,
+};
+use crate::signals::Listener;
+
+/// How many entries of the log are read at one time.
+const PAGE: i64 = 256;
+/// How long to wait before an absent database, or a message that cannot be seen yet, is asked for again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// One thing that happened to a message of the listener's.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// Where to go on after this one.
+    pub cursor: SignalCursor,
+    /// The message, as it stands at delivery.
+    pub message: Message,
+}
+
+/// A listener's way through its user's log.
+#[derive(Debug)]
+pub struct SignalStream {
+    chat: Chat,
+    listener: Listener,
+    cursor: SignalCursor,
+    /// The only conversation that is told of.
+    conversation: Option<Uuid>,
+}
+
+/// One row of a page: where the log stands, and one entry of it, or none.
+#[derive(Debug, FromQueryResult)]
+struct LogRow {
+    epoch: i64,
+    last_position: i64,
+    log_floor: i64,
+    position: Option<i64>,
+    kind: Option<Kind>,
+    conversation_id: Option<Uuid>,
+    seq: Option<i64>,
+}
+
+impl Chat {
+    /// Where the viewer's stream stands: what comes after this cursor has not happened yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn signal_cursor(&self, viewer: Uuid) -> Result<SignalCursor, Error> {
+        let end = self.log_page(viewer, i64::MAX - PAGE).await?;
+        let end = end.first().ok_or_else(no_inbox)?;
+        Ok(SignalCursor {
+            epoch: end.epoch,
+            user: viewer,
+            position: end.last_position,
+            stream: Stream::ANY,
+        })
+    }
+
+    /// The viewer's signals of one kind, of one partner's where one is named, from after the cursor on, or from now.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::CannotMessageSelf`], [`Error::BadInput`] for a cursor that does not fit,
+    /// [`Error::CursorExpired`], [`Error::Unavailable`].
+    pub async fn subscribe(
+        &self,
+        viewer: Uuid,
+        kind: Kind,
+        partner: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<SignalStream, Error> {
+        let partner_id = partner.map(|partner| other_than(viewer, partner)).transpose()?;
+        if let Some(partner) = partner {
+            self.user(partner)
+                .await?
+                .ok_or_else(|| Error::UserNotFound(partner.to_owned()))?;
+        }
+        let stream = Stream {
+            kind: Some(kind),
+            partner: partner_id,
+        };
+        // Registered before the log is read: what is written in between is either read or hinted.
+        let listener = self.hints.listen(viewer);
+        let cursor = match after {
+            Some(text) => SignalCursor::parse(text, viewer, stream)?,
+            None => self.signal_cursor(viewer).await?,
+        };
+        let stream = SignalStream {
+            chat: self.clone(),
+            listener,
+            cursor: SignalCursor { stream, ..cursor },
+            conversation: partner_id.map(|partner| conversation_id(viewer, partner)),
+        };
+        stream.check(&self.log_page(viewer, stream.cursor.position).await?)?;
+        Ok(stream)
+    }
+
+    /// The entries that follow a position, and in the same statement where the log begins and ends.
+    async fn log_page(&self, user: Uuid, after: i64) -> Result<Vec<LogRow>, Error> {
+        let db = &self.store.read;
+        let statement = Statement::from_sql_and_values(
+            db.get_database_backend(),
+            "SELECT (SELECT value FROM epoch WHERE id = 1) AS epoch, i.last_position, i.log_floor, \
+             s.position, s.kind, s.conversation_id, s.seq \
+             FROM inbox i LEFT JOIN signal s ON s.user_id = i.user_id AND s.position > $2 AND s.position <= $3 \
+             WHERE i.user_id = $1 ORDER BY s.position",
+            [user.into(), after.into(), (after + PAGE).into()],
+        );
+        let rows = db.query_all_raw(statement).await?;
+        let rows = rows.iter().map(|row| LogRow::from_query_result(row, ""));
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Tells this server's listeners where their logs stand, whether or not a hint reached them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(crate) async fn hint_ends(&self, users: &[Uuid]) -> Result<(), Error> {
+        let db = &self.store.read;
+        let statement = Rows::default()
+            .uuids("user_id", users.iter().copied())
+            .statement(
+                db.get_database_backend(),
+                "SELECT i.user_id, i.last_position FROM {rows} JOIN inbox i ON i.user_id = r.user_id",
+            );
+        for row in db.query_all_raw(statement).await? {
+            self.hints.wake(
+                row.try_get("", "user_id")?,
+                row.try_get("", "last_position")?,
+            );
+        }
+        Ok(())
+    }
+}
+
+impl SignalStream {
+    /// Where the listener stands, also past what did not match.
+    #[must_use]
+    pub fn cursor(&self) -> SignalCursor {
+        self.cursor
+    }
+
+    /// The next signals that match: at least one, unless nothing new in the log matched, so that progress can be told.
+    ///
+    /// An absent database is waited for, and so is a message that cannot be seen yet.
+    ///
+    /// # Errors
+    /// [`Error::CursorExpired`] where the log was pruned past the cursor or replaced, [`Error::Internal`] for a log with
+    /// a gap: nothing is ever skipped.
+    pub async fn next(&mut self) -> Result<Vec<Signal>, Error> {
+        loop {
+            self.listener.catch_up();
+            match self.read_on().await {
+                Ok(Step::Told(signals)) => return Ok(signals),
+                Ok(Step::AtEnd) => self.listener.wait().await,
+                Ok(Step::NotYet) | Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<Step, Error> {
+        let rows = self
+            .chat
+            .log_page(self.cursor.user, self.cursor.position)
+            .await?;
+        let entries = self.check(&rows)?;
+        let Some(last) = entries.last().map(|entry| entry.position) else {
+            return Ok(Step::AtEnd);
+        };
+        let matching: Vec<_> = entries.into_iter().filter(|e| self.tells(e)).collect();
+        let (signals, complete) = self.load(&matching).await?;
+        self.cursor.position = match signals.last() {
+            _ if complete => last,
+            Some(signal) => signal.cursor.position,
+            None => return Ok(Step::NotYet),
+        };
+        Ok(Step::Told(signals))
+    }
+
+    /// The page's entries, where it follows the cursor without a gap.
+    fn check(&self, rows: &[LogRow]) -> Result<Vec<signal::Model>, Error> {
+        let end = rows.first().ok_or_else(no_inbox)?;
+        let position = self.cursor.position;
+        if end.epoch != self.cursor.epoch
+            || position < end.log_floor
+            || position > end.last_position
+        {
+            return Err(Error::CursorExpired);
+        }
+        let entries: Vec<signal::Model> = rows
+            .iter()
+            .filter_map(|row| {
+                Some(signal::Model {
+                    user_id: self.cursor.user,
+                    position: row.position?,
+                    kind: row.kind?,
+                    conversation_id: row.conversation_id?,
+                    seq: row.seq?,
+                    created_at: 0,
+                })
+            })
+            .collect();
+        let dense = (position + 1..).zip(&entries).all(|(next, e)| e.position == next);
+        let wanted = (end.last_position - position).min(PAGE);
+        if dense && usize::try_from(wanted) == Ok(entries.len()) {
+            return Ok(entries);
+        }
+        Err(Error::internal(format!(
+            "the signal log of {} has a gap after {position}",
+            self.cursor.user
+        )))
+    }
+
+    fn tells(&self, entry: &signal::Model) -> bool {
+        self.cursor.stream.kind == Some(entry.kind)
+            && self
+                .conversation
+                .is_none_or(|conversation| conversation == entry.conversation_id)
+    }
+
+    /// The signals with their messages, up to the first whose message cannot be seen yet; and whether that is all.
+    async fn load(&self, entries: &[signal::Model]) -> Result<(Vec<Signal>, bool), Error> {
+        if entries.is_empty() {
+            return Ok((Vec::new(), true));
+        }
+        let db = &self.chat.store.read;
+        let place = |entry: &signal::Model| MessageId {
+            conversation: entry.conversation_id,
+            seq: entry.seq,
+        };
+        let ids: Vec<MessageId> = entries.iter().map(place).collect();
+        let messages: HashMap<_, _> = query::messages(db, &ids).await?;
+        let people = messages.values().flat_map(|m| [m.sender_id, m.recipient_id]);
+        let users = Users::load(db, people).await?;
+        let mut signals = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(row) = messages.get(&place(entry)) else {
+                return Ok((signals, false));
+            };
+            signals.push(Signal {
+                cursor: SignalCursor {
+                    position: entry.position,
+                    ..self.cursor
+                },
+                message: Message::join(row.clone(), &users)?,
+            });
+        }
+        Ok((signals, true))
+    }
+}
+
+/// What one look at the log came to.
+enum Step {
+    /// The cursor moved on, over these and what did not match.
+    Told(Vec<Signal>),
+    /// There is nothing beyond the cursor.
+    AtEnd,
+    /// The next one's message cannot be seen yet.
+    NotYet,
+}
+
+fn no_inbox() -> Error {
+    Error::internal("a signed-in user has no inbox")
+}

@@ -1,0 +1,137 @@
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::Notify, time::Instant};
+use uuid::Uuid;
+
+use super::command::Command;
+use crate::chat::Error;
+
+/// A task takes at least this many commands where they wait, before it leaves some to the other tasks.
+const WORTH_SHARING: usize = 32;
+
+/// The commands that wait, for several tasks to take from.
+///
+/// A user's commands are in one task's hands at a time: two transactions of one server never wait for each other's inbox
+/// locks (8 users in 10 would meet at 256 callers, and two writers be no faster than one), and each user's commands stay
+/// in their order.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the tasks that wait: something arrived, or was released, or the queue was closed.
+    changed: Notify,
+    capacity: usize,
+    /// How many tasks take.
+    takers: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Command>,
+    /// The users whose commands are in some task's hands.
+    taken: HashSet<Uuid>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize, takers: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            capacity,
+            takers,
+        }
+    }
+
+    pub(super) fn push(&self, command: Command) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Error::Unavailable("the server is shutting down"));
+        }
+        if state.waiting.len() >= self.capacity {
+            return Err(Error::Unavailable("too many messages wait to be stored"));
+        }
+        state.waiting.push_back(command);
+        drop(state);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// All that waits and touches nobody in another task's hands, up to `limit`, and never waiting for more than one.
+    /// Nothing once the queue is closed and empty.
+    pub(super) async fn take(&self, limit: usize) -> Option<Vec<Command>> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.state();
+                let share = state.waiting.len().div_ceil(self.takers).max(WORTH_SHARING);
+                let batch = state.pick(limit.min(share));
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
+                if state.closed && state.waiting.is_empty() {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives back users whose commands were answered.
+    pub(super) fn release(&self, users: impl IntoIterator<Item = Uuid>) {
+        let mut state = self.state();
+        for user in users {
+            state.taken.remove(&user);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes no more; what waits is still stored.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pick(&mut self, limit: usize) -> Vec<Command> {
+        let mut batch = Vec::new();
+        let mut mine = HashSet::new();
+        let mut passed_over = HashSet::new();
+        let mut waiting = VecDeque::with_capacity(self.waiting.len());
+        let now = Instant::now();
+        while let Some(command) = self.waiting.pop_front() {
+            if batch.len() == limit {
+                waiting.push_back(command);
+                break;
+            }
+            if command.deadline < now {
+                let _gone = command
+                    .reply
+                    .send(Err(Error::Unavailable("the database is too slow now")));
+                continue;
+            }
+            let users = command.action.users();
+            let free = |user| !self.taken.contains(user) && !passed_over.contains(user);
+            if users.iter().all(free) {
+                mine.extend(users);
+                batch.push(command);
+            } else {
+                passed_over.extend(users);
+                waiting.push_back(command);
+            }
+        }
+        waiting.append(&mut self.waiting);
+        self.waiting = waiting;
+        self.taken.extend(mine);
+        batch
+    }
+}

@@ -1,0 +1,190 @@
+//! What one writer task does with the queue, and with a transaction that failed.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use super::{
+    WriterOptions,
+    batch::{self, Failure, Locking, Verdict},
+    command::Command,
+    queue::Queue,
+};
+use crate::{
+    chat::{Clock, Error, Store, error::Trouble},
+    signals::Hints,
+};
+
+/// How often commands that wait aside for a busy inbox are tried again.
+const ASIDE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often a batch whose connection broke is run again: a pool may hold several that died together.
+const ATTEMPTS: u32 = 3;
+
+pub(super) struct Worker {
+    store: Store,
+    hints: Hints,
+    clock: Clock,
+    options: WriterOptions,
+    queue: Arc<Queue>,
+    /// Commands on an inbox that another server's transaction holds: they wait here, and the rest go on.
+    aside: Vec<Command>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        store: Store,
+        hints: Hints,
+        clock: Clock,
+        options: WriterOptions,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self {
+            store,
+            hints,
+            clock,
+            options,
+            queue,
+            aside: Vec::new(),
+        }
+    }
+
+    /// Stores batch after batch, until the queue is closed and everything is answered.
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.gather().await {
+            let mut users = users_of(&batch);
+            users.extend(users_of(&self.aside));
+            self.store_batch(batch, Locking::Wait).await;
+            let aside = std::mem::take(&mut self.aside);
+            let (late, aside): (Vec<_>, Vec<_>) = aside
+                .into_iter()
+                .partition(|command| command.deadline < Instant::now());
+            refuse(
+                late,
+                &Error::Unavailable("another transaction holds this conversation"),
+            );
+            self.store_batch(aside, Locking::SkipBusy).await;
+            let held = users_of(&self.aside);
+            self.queue.release(users.difference(&held).copied());
+        }
+    }
+
+    /// What to store next: nothing yet where only commands set aside are left to try, none at the end.
+    async fn gather(&self) -> Option<Vec<Command>> {
+        let take = self.queue.take(self.options.batch);
+        if self.aside.is_empty() {
+            return take.await;
+        }
+        match timeout(ASIDE_INTERVAL, take).await {
+            Ok(Some(batch)) => Some(batch),
+            Ok(None) => {
+                sleep(ASIDE_INTERVAL).await;
+                Some(Vec::new())
+            }
+            Err(_) => Some(Vec::new()),
+        }
+    }
+
+    /// Stores all, whatever it takes: every command is answered or set aside afterwards.
+    async fn store_batch(&mut self, mut commands: Vec<Command>, mut locking: Locking) {
+        for attempt in 1_u32.. {
+            if commands.is_empty() {
+                return;
+            }
+            match self.transact(&mut commands, locking).await {
+                Ok(verdicts) => return self.answer(commands, verdicts),
+                Err(Failure::Database(Trouble::Away, error)) if attempt > ATTEMPTS => {
+                    return give_up(commands, error);
+                }
+                Err(Failure::Database(Trouble::Full, error)) => return give_up(commands, error),
+                // A lock was not to be had in time: take those that are free, and set the others aside.
+                Err(Failure::Database(Trouble::Busy, _)) if locking == Locking::Wait => {
+                    locking = Locking::SkipBusy;
+                }
+                // Run again: commands are found by their client id where the first attempt was stored after all.
+                Err(Failure::Database(Trouble::Away, error)) => {
+                    tracing::warn!(%error, commands = commands.len(), "a batch broke off and is run again");
+                }
+                Err(Failure::Database(Trouble::Conflict, _)) if attempt == 1 => {}
+                Err(Failure::Unconnected(error)) => return give_up(commands, error),
+                Err(Failure::Database(..)) => return self.store_one_by_one(commands).await,
+            }
+        }
+    }
+
+    /// The last resort: what fails alone harms nobody else.
+    async fn store_one_by_one(&mut self, commands: Vec<Command>) {
+        let mut commands = commands.into_iter();
+        while let Some(command) = commands.next() {
+            let mut alone = vec![command];
+            match self.transact(&mut alone, Locking::SkipBusy).await {
+                Ok(verdicts) => self.answer(alone, verdicts),
+                Err(Failure::Database(Trouble::Defect, error)) => {
+                    refuse(alone, &Error::Internal(Arc::new(error)));
+                }
+                Err(Failure::Database(Trouble::Busy | Trouble::Conflict, _)) => {
+                    self.aside.append(&mut alone);
+                }
+                Err(
+                    Failure::Database(Trouble::Away | Trouble::Full, error)
+                    | Failure::Unconnected(error),
+                ) => {
+                    alone.extend(commands);
+                    return give_up(alone, error);
+                }
+            }
+        }
+    }
+
+    async fn transact(
+        &self,
+        commands: &mut [Command],
+        locking: Locking,
+    ) -> Result<Vec<Verdict>, Failure> {
+        let now = self.clock.now();
+        let transaction = batch::store(&self.store, &self.hints, commands, locking, now);
+        match timeout(self.options.timeout, transaction).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Unconnected(sea_orm::DbErr::Custom(
+                "the database did not answer in time".to_owned(),
+            ))),
+        }
+    }
+
+    fn answer(&mut self, commands: Vec<Command>, verdicts: Vec<Verdict>) {
+        for (command, verdict) in commands.into_iter().zip(verdicts) {
+            // A caller that went away does not undo what it asked for.
+            let _gone = match verdict {
+                Verdict::Done(outcome) => command.reply.send(Ok(outcome)),
+                Verdict::Refused(error) => command.reply.send(Err(error)),
+                Verdict::Busy => {
+                    self.aside.push(command);
+                    continue;
+                }
+            };
+        }
+    }
+}
+
+fn users_of(commands: &[Command]) -> HashSet<Uuid> {
+    commands
+        .iter()
+        .flat_map(|command| command.action.users())
+        .collect()
+}
+
+fn refuse(commands: impl IntoIterator<Item = Command>, error: &Error) {
+    for command in commands {
+        let _gone = command.reply.send(Err(error.clone()));
+    }
+}
+
+fn give_up(commands: Vec<Command>, error: sea_orm::DbErr) {
+    tracing::error!(%error, commands = commands.len(), "a batch could not be stored");
+    let answer = match Error::from(error) {
+        unavailable @ Error::Unavailable(_) => unavailable,
+        _ => Error::Unavailable("the database does not answer"),
+    };
+    refuse(commands, &answer);
+}

@@ -1,0 +1,287 @@
+//! Every setting, a flag and an environment variable each: `--help` is the manual.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
+
+/// Direct messages between the users of your application, as a GraphQL server.
+#[derive(Debug, Parser)]
+#[command(name = "directmessages", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, at start")]
+pub enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Run a demo on this machine only: a key, a few users with a history, and a page to try things on.
+    Dev(Dev),
+    /// Bring the database's schema up to date, take it down, or show where it stands.
+    Migrate(Migrate),
+    /// Print the API's schema (SDL).
+    Schema,
+    /// Print a token for a user, signed with `JWT_SECRET`, for trying things.
+    Token(Token),
+    /// Bring in messages in bulk.
+    Import(Import),
+}
+
+/// Settings of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Address and port to listen on.
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// Do not migrate the database at start: refuse to start where its schema is not up to date.
+    #[arg(long, env = "NO_MIGRATE")]
+    pub no_migrate: bool,
+    /// Serve GraphiQL, an editor for trying operations, at /graphiql.
+    #[arg(long, env = "GRAPHIQL")]
+    pub graphiql: bool,
+    /// Whose tokens are believed.
+    #[command(flatten)]
+    pub keys: Keys,
+    /// Which database.
+    #[command(flatten)]
+    pub database: Database,
+    /// The bounds.
+    #[command(flatten)]
+    pub bounds: Bounds,
+}
+
+/// Settings of `dev`.
+#[derive(Clone, Debug, Args)]
+pub struct Dev {
+    /// Port to listen on, on 127.0.0.1.
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+    /// Folder for the demo's database and key; made where it is missing. Delete it to start afresh.
+    #[arg(long, default_value = ".directmessages")]
+    pub folder: PathBuf,
+    /// A database of your own instead of the folder's: sqlite:PATH or postgres://…
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<DatabaseUrl>,
+}
+
+/// Settings of `migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Which way.
+    #[arg(value_enum)]
+    pub direction: Direction,
+    /// Which database.
+    #[command(flatten)]
+    pub database: Database,
+}
+
+/// Which way to migrate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Apply every migration that is missing.
+    Up,
+    /// Take every migration back. All messages are lost.
+    Down,
+    /// List the migrations, applied or pending.
+    Status,
+}
+
+/// Settings of `token`.
+#[derive(Debug, Args)]
+pub struct Token {
+    /// The user's id in the host application: the token's `sub`.
+    pub user: String,
+    /// The name shown for the user: the token's `preferred_username`.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A token for the host application itself: the claim `role: "service"`.
+    #[arg(long)]
+    pub service: bool,
+    /// How long the token is valid, in seconds.
+    #[arg(long, default_value_t = 86_400)]
+    pub expires_in: u32,
+    /// Whose tokens are believed.
+    #[command(flatten)]
+    pub keys: Keys,
+}
+
+/// Settings of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// What kind of file.
+    #[command(subcommand)]
+    pub format: ImportFormat,
+}
+
+/// What can be imported.
+#[derive(Debug, Subcommand)]
+pub enum ImportFormat {
+    /// A CSV file with a header: sender, recipient, `sent_at` (Unix seconds, or RFC 3339), and content and `read_at` where
+    /// there are such columns. All or nothing; users appear as they are named.
+    Csv {
+        /// The file.
+        file: PathBuf,
+        /// Which database.
+        #[command(flatten)]
+        database: Database,
+        /// The bounds.
+        #[command(flatten)]
+        bounds: Bounds,
+    },
+}
+
+/// Whose tokens are believed.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Tokens")]
+pub struct Keys {
+    /// The secret that signs HS256 tokens: at least 32 bytes, shared with the host application.
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
+    pub jwt_secret: String,
+    /// Only tokens with this `iss` are believed.
+    #[arg(long, env = "JWT_ISSUER")]
+    pub jwt_issuer: Option<String>,
+    /// Only tokens with this `aud` are believed.
+    #[arg(long, env = "JWT_AUDIENCE")]
+    pub jwt_audience: Option<String>,
+}
+
+/// Which database, and how it is used.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Database")]
+pub struct Database {
+    /// Where messages are kept: sqlite:PATH (made where it is missing), or <postgres://USER:PASSWORD@HOST/DATABASE>.
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:directmessages.db"
+    )]
+    pub database_url: DatabaseUrl,
+    /// The most connections that read at one time.
+    #[arg(long, env = "READ_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub read_connections: u32,
+    /// The most transactions that write at one time (SQLite: always 1).
+    #[arg(long, env = "WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub writers: u32,
+    /// Seconds to wait for a connection before the database counts as away.
+    #[arg(long, env = "CONNECT_TIMEOUT", default_value = "2", value_parser = parse_seconds)]
+    pub connect_timeout: Duration,
+    /// SQLite: `full` waits for the disk at every commit; `normal` may lose the last commits when the power fails.
+    #[arg(long, env = "SQLITE_SYNCHRONOUS", default_value = "full", value_enum)]
+    pub sqlite_synchronous: Synchronous,
+}
+
+/// How SQLite commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Synchronous {
+    /// Every commit waits for the disk.
+    Full,
+    /// The last commits may be lost when the power fails; nothing is when only the program dies.
+    Normal,
+}
+
+/// What one caller may cost.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Bounds")]
+pub struct Bounds {
+    /// The most characters in a message.
+    #[arg(long, env = "CONTENT_LIMIT", default_value_t = 4_000, value_parser = parse_count)]
+    pub content_limit: usize,
+    /// The most users in one upsertUsers.
+    #[arg(long, env = "UPSERT_LIMIT", default_value_t = 1_000, value_parser = parse_count)]
+    pub upsert_limit: usize,
+    /// The most bytes in a request's body, and in one message on a socket.
+    #[arg(long, env = "BODY_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
+    pub body_limit: usize,
+    /// The most fields that an operation may resolve to once its fragments are spread, not counting lists.
+    #[arg(long, env = "FIELD_LIMIT", default_value_t = 2_000, value_parser = parse_count)]
+    pub field_limit: usize,
+    /// The most commands that wait for the database; beyond it sends and reads are refused.
+    #[arg(long, env = "WRITE_QUEUE", default_value_t = 4_096, value_parser = parse_count)]
+    pub write_queue: usize,
+    /// The most commands in one transaction.
+    #[arg(long, env = "WRITE_BATCH", default_value_t = 512, value_parser = parse_count)]
+    pub write_batch: usize,
+    /// Seconds that a command may wait and be tried before it is refused.
+    #[arg(long, env = "WRITE_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
+    pub write_timeout: Duration,
+    /// The most operations that run at one time on one socket.
+    #[arg(long, env = "SOCKET_OPERATIONS", default_value_t = 100, value_parser = parse_count)]
+    pub socket_operations: usize,
+    /// Seconds that a new socket may take to send `connection_init`.
+    #[arg(long, env = "SOCKET_INIT_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
+    pub socket_init_timeout: Duration,
+    /// Seconds between a socket's pings, which also tell its listeners' progress; two without a sign of life end it.
+    #[arg(long, env = "SOCKET_PING", default_value = "20", value_parser = parse_seconds)]
+    pub socket_ping: Duration,
+    /// Seconds after which a listener finds what no hint told it of.
+    #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
+    pub slow_tick: Duration,
+}
+
+impl Database {
+    /// How to open the store.
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            url: self.database_url.clone(),
+            readers: self.read_connections,
+            writers: self.writers,
+            acquire_timeout: self.connect_timeout,
+            sqlite_full_sync: self.sqlite_synchronous == Synchronous::Full,
+        }
+    }
+
+    /// How to start the writer.
+    #[must_use]
+    pub fn writer_options(&self, bounds: &Bounds) -> WriterOptions {
+        WriterOptions {
+            batch: bounds.write_batch,
+            queue: bounds.write_queue,
+            timeout: bounds.write_timeout,
+            writers: self.writers,
+        }
+    }
+}
+
+impl Bounds {
+    /// The rules' own limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            content: self.content_limit,
+            upsert: self.upsert_limit,
+        }
+    }
+}
+
+fn parse_secret(text: &str) -> Result<String, String> {
+    if text.len() < 32 {
+        return Err(format!(
+            "it has {} bytes: give at least 32, as `openssl rand -hex 32` makes them",
+            text.len()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds".to_owned())?;
+    if (0.001..=86_400.0).contains(&seconds) {
+        return Ok(Duration::from_secs_f64(seconds));
+    }
+    Err("give 0.001 to 86400 seconds".to_owned())
+}

@@ -1,0 +1,98 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Enough that two hints rarely meet at one lock.
+const SHARDS: usize = 64;
+
+type Shard = Mutex<HashMap<Uuid, watch::Sender<i64>>>;
+
+/// From user to listeners, on this server.
+#[derive(Clone, Debug)]
+pub(super) struct Hub(Arc<[Shard]>);
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| Shard::default()).collect())
+    }
+}
+
+impl Hub {
+    pub(super) fn listen(&self, user: Uuid) -> Listener {
+        let latest = self
+            .shard(user)
+            .entry(user)
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe();
+        Listener {
+            user,
+            latest: Some(latest),
+            hub: self.clone(),
+        }
+    }
+
+    pub(super) fn wake(&self, user: Uuid, position: i64) {
+        if let Some(latest) = self.shard(user).get(&user) {
+            // Whatever is new wakes, also what is lower: a hint that lies must not silence those that follow.
+            latest.send_if_modified(|latest| std::mem::replace(latest, position) != position);
+        }
+    }
+
+    pub(super) fn listening(&self) -> Vec<Uuid> {
+        let shards = self.0.iter();
+        shards
+            .flat_map(|shard| lock(shard).keys().copied().collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn shard(&self, user: Uuid) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<i64>>> {
+        // The last bytes of a UUIDv5 are as good as random.
+        let index = usize::from(user.as_bytes()[15]) % SHARDS;
+        lock(&self.0[index])
+    }
+}
+
+/// A map of numbers cannot be left half changed: a panic elsewhere is no reason to stop.
+fn lock(shard: &Shard) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<i64>>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One listener for one user's hints.
+#[derive(Debug)]
+pub struct Listener {
+    user: Uuid,
+    /// The position hinted last; taken only by `drop`.
+    latest: Option<watch::Receiver<i64>>,
+    hub: Hub,
+}
+
+impl Listener {
+    /// Takes note of every hint so far: call it before the log is read.
+    pub fn catch_up(&mut self) {
+        if let Some(latest) = &mut self.latest {
+            latest.mark_unchanged();
+        }
+    }
+
+    /// Waits for a hint that came after [`Listener::catch_up`].
+    pub async fn wait(&mut self) {
+        if let Some(latest) = &mut self.latest {
+            // The sender stands in the hub for as long as a listener does, so this cannot fail.
+            let _ = latest.changed().await;
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut shard = self.hub.shard(self.user);
+        self.latest = None;
+        if shard.get(&self.user).is_some_and(|latest| latest.receiver_count() == 0) {
+            shard.remove(&self.user);
+        }
+    }
+}
