@@ -250,6 +250,18 @@ impl Database {
     }
 }
 
+impl Default for Bounds {
+    /// What the flags' own defaults say.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            bounds: Bounds,
+        }
+        Alone::parse_from(["bounds"]).bounds
+    }
+}
+
 impl Bounds {
     /// The rules' own limits.
     #[must_use]

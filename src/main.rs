@@ -1,2 +1,213 @@
-//! main
-fn main() {}
+//! The program: one subcommand each for serving, trying, migrating and importing.
+
+use std::{io::IsTerminal as _, path::Path, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use directmessages::{
+    auth::Tokens,
+    chat::{Clock, Subject, import},
+    config::{
+        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Serve,
+        Synchronous, Token,
+    },
+    demo, graphql, open_store, serve,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,directmessages=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match run(cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("directmessages: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(settings) => run_server(&settings).await,
+        Command::Dev(settings) => run_demo(settings).await,
+        Command::Migrate(settings) => migrate(&settings).await,
+        Command::Schema => {
+            print!("{}", graphql::sdl());
+            Ok(())
+        }
+        Command::Token(settings) => mint(&settings),
+        Command::Import(settings) => import_file(settings).await,
+    }
+}
+
+async fn run_server(settings: &Serve) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: give another address by --listen", settings.listen))?;
+    serve(settings, listener, Clock::system(), on_signal()?).await?;
+    Ok(())
+}
+
+/// Cancelled by the first SIGINT or SIGTERM; the second ends the program at once.
+fn on_signal() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let cancelled = shutdown.clone();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        for last in [false, true] {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if last {
+                std::process::exit(130);
+            }
+            tracing::info!("shutting down: requests are finished, what waits is stored");
+            cancelled.cancel();
+        }
+    });
+    Ok(shutdown)
+}
+
+async fn run_demo(settings: Dev) -> anyhow::Result<()> {
+    let folder = &settings.folder;
+    let secret = demo::secret(folder)
+        .with_context(|| format!("the demo's folder {} cannot be used", folder.display()))?;
+    // A port in use is told before anything else is done.
+    let listener = TcpListener::bind(("127.0.0.1", settings.port))
+        .await
+        .with_context(|| format!("cannot listen on port {}: give another by --port", settings.port))?;
+    let settings = demo_settings(settings, secret, listener.local_addr()?)?;
+    let store = open_store(&settings.database, true).await?;
+    demo::seed(&store, &settings.database, &settings.bounds).await?;
+    store.close().await;
+    greet(&settings)?;
+    serve(&settings, listener, Clock::system(), on_signal()?).await?;
+    Ok(())
+}
+
+/// What `serve` would be given: its own defaults, but for the demo's key, database and address.
+fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyhow::Result<Serve> {
+    let file = dev.folder.join("demo.db");
+    let database_url = match dev.database_url {
+        Some(url) => url,
+        None => sqlite_url(&file)?,
+    };
+    Ok(Serve {
+        listen,
+        no_migrate: false,
+        graphiql: true,
+        keys: Keys {
+            jwt_secret: secret,
+            jwt_issuer: None,
+            jwt_audience: None,
+        },
+        database: Database {
+            database_url,
+            read_connections: 4,
+            writers: 2,
+            connect_timeout: std::time::Duration::from_secs(2),
+            sqlite_synchronous: Synchronous::Full,
+        },
+        bounds: Bounds::default(),
+    })
+}
+
+fn sqlite_url(file: &Path) -> anyhow::Result<directmessages::chat::DatabaseUrl> {
+    let url = format!("sqlite:{}", file.display());
+    url.parse().map_err(anyhow::Error::msg)
+}
+
+/// What to do first, ready to be copied.
+fn greet(settings: &Serve) -> anyhow::Result<()> {
+    let tokens = tokens(&settings.keys);
+    let address = settings.listen;
+    let mut first = None;
+    println!("\n  The demo is ready. Open a user's page, two in two windows, and let them write to each other:\n");
+    for (id, name) in demo::USERS {
+        let token = tokens.mint(id, Some(name), false, 86_400)?;
+        println!("  {name:<8} http://{address}/graphiql#token={token}\n");
+        first.get_or_insert(token);
+    }
+    let token = first.unwrap_or_default();
+    println!("  Or send a message as Ann with curl:\n");
+    println!(
+        "  curl http://{address}/graphql -H 'Content-Type: application/json' \\\n    \
+         -H 'Authorization: Bearer {token}' \\\n    \
+         -d '{{\"query\":\"mutation {{ sendMessage(input: {{recipientId: \\\"ben\\\", content: \\\"Hello from curl\\\"}}) {{ message {{ id formatted sentAt }} inbox {{ unreadCount }} }} }}\"}}'\n"
+    );
+    println!("  The tokens are good for a day; every start prints new ones. Stop with Ctrl-C.\n");
+    Ok(())
+}
+
+async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
+    let store = directmessages::chat::Store::open(&settings.database.store_options()).await?;
+    match settings.direction {
+        Direction::Up => store.migrate().await?,
+        Direction::Down => store.migrate_down().await?,
+        Direction::Status => {}
+    }
+    for (name, applied) in store.migrations().await? {
+        println!("{} {name}", if applied { "applied" } else { "pending" });
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn mint(settings: &Token) -> anyhow::Result<()> {
+    Subject::parse(settings.user.clone())?;
+    let token = tokens(&settings.keys).mint(
+        &settings.user,
+        settings.name.as_deref(),
+        settings.service,
+        settings.expires_in,
+    )?;
+    println!("{token}");
+    Ok(())
+}
+
+fn tokens(keys: &Keys) -> Tokens {
+    Tokens::hs256(
+        &keys.jwt_secret,
+        keys.jwt_issuer.as_deref(),
+        keys.jwt_audience.as_deref(),
+    )
+}
+
+async fn import_file(settings: Import) -> anyhow::Result<()> {
+    let ImportFormat::Csv {
+        file,
+        database,
+        bounds,
+    } = settings.format;
+    let store = open_store(&database, true).await?;
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} messages, {elapsed}")?;
+    let bar = ProgressBar::new(0).with_style(style);
+    let imported = import::csv(&store, &file, &bounds.limits(), &Clock::system(), |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })
+    .await;
+    bar.finish_and_clear();
+    store.close().await;
+    let imported = imported.with_context(|| format!("nothing was imported from {}", file.display()))?;
+    println!(
+        "imported {} messages in {} conversations between {} users, {} of them new",
+        imported.messages, imported.conversations, imported.users, imported.new_users
+    );
+    Ok(())
+}

@@ -1,6 +1,6 @@
 use std::{fmt, path::Path, str::FromStr, time::Duration};
 
-use migration::{Migrator, MigratorTrait as _};
+use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -145,6 +145,27 @@ impl Store {
     /// Where the database is away or a migration fails.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         Migrator::up(&self.write, None).await
+    }
+
+    /// Takes every migration back: all messages are lost.
+    ///
+    /// # Errors
+    /// Where the database is away or a migration fails.
+    pub async fn migrate_down(&self) -> Result<(), DbErr> {
+        Migrator::down(&self.write, None).await
+    }
+
+    /// Every migration by its name, oldest first, and whether it is applied.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
+        let migrations = Migrator::get_migration_with_status(&self.write).await?;
+        let migrations = migrations.iter().map(|migration| {
+            let applied = migration.status() == MigrationStatus::Applied;
+            (migration.name().to_owned(), applied)
+        });
+        Ok(migrations.collect())
     }
 
     /// Whether the schema is up to date.

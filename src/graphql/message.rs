@@ -1,0 +1,248 @@
+use async_graphql::{Context, ID, InputObject, Object};
+use entity::signal::Kind;
+
+use super::{
+    Error,
+    caller::viewer,
+    partner::{ConversationPartner, Inbox, SideOf},
+    scalar::DateTime,
+    user::User,
+};
+use crate::chat::{self, ClientMessageId, MessageId, NodeId};
+
+/// A message from one user to another. Nobody else sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message(pub(crate) chat::Message);
+
+#[Object]
+impl Message {
+    /// Opaque; starts with `dm_m`.
+    pub(crate) async fn id(&self) -> ID {
+        ID(NodeId::Message(MessageId::of(&self.0.row)).to_string())
+    }
+
+    /// 1, 2, 3 … within its conversation: the order. Sort by it, never by time.
+    async fn sequence(&self) -> i32 {
+        i32::try_from(self.0.row.seq).unwrap_or(i32::MAX)
+    }
+
+    /// Who sent it.
+    async fn sender(&self) -> User {
+        User(self.0.sender.clone())
+    }
+
+    /// Whom it was sent to.
+    async fn recipient(&self) -> User {
+        User(self.0.recipient.clone())
+    }
+
+    /// The text, as it was sent: 1 to 4,000 characters (a setting of the server's).
+    async fn content(&self) -> &str {
+        &self.0.row.content
+    }
+
+    /// When it was stored; never before the conversation's previous message.
+    async fn sent_at(&self) -> DateTime {
+        DateTime(self.0.row.sent_at)
+    }
+
+    /// When its recipient first read it; null while unread.
+    async fn read_at(&self) -> Option<DateTime> {
+        self.0.row.read_at.map(DateTime)
+    }
+
+    /// Whether its recipient has not read it.
+    async fn unread(&self) -> bool {
+        self.0.row.read_at.is_none()
+    }
+
+    /// `<sender's username>: <content>`.
+    async fn formatted(&self) -> String {
+        format!("{}: {}", self.0.sender.username, self.0.row.content)
+    }
+
+    /// The sender's own id for this message, for the sender's own clients; null to everyone else, and where none was given.
+    async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<&str>, Error> {
+        let own = viewer(ctx)?.id == self.0.row.sender_id;
+        let given = ClientMessageId::given(&self.0.row.client_message_id);
+        Ok(given.filter(|_| own))
+    }
+}
+
+/// A message to send.
+#[derive(Debug, InputObject)]
+pub(crate) struct SendMessageInput {
+    /// Whom to: a user's id in the host application.
+    pub(crate) recipient_id: ID,
+    /// The text: at least one character that is not white space, at most 4,000 (a setting of the server's), free of NUL.
+    pub(crate) content: String,
+    /// Chosen by the client (1 to 64 printable ASCII characters; a UUID is fine), unique per sender and recipient: sending
+    /// again with the same id returns the message that was sent the first time, and sends nothing. Another content under
+    /// it: `CLIENT_MESSAGE_ID_REUSED`.
+    pub(crate) client_message_id: Option<String>,
+}
+
+/// The message that was sent, now or the first time.
+#[derive(Debug)]
+pub(crate) struct SendMessagePayload(pub(crate) OneMessage);
+
+/// A message to mark as read.
+#[derive(Debug, InputObject)]
+pub(crate) struct ReadMessageInput {
+    /// A message sent to the viewer; any other id is `MESSAGE_NOT_FOUND`.
+    pub(crate) id: ID,
+}
+
+/// The message that is read now.
+#[derive(Debug)]
+pub(crate) struct ReadMessagePayload(pub(crate) OneMessage);
+
+/// A message, and the viewer's side of its conversation.
+#[derive(Debug)]
+pub(crate) struct OneMessage {
+    message: Message,
+    side: SideOf,
+}
+
+impl OneMessage {
+    pub(crate) fn of(viewer: uuid::Uuid, message: chat::Message) -> Self {
+        let row = &message.row;
+        let partner = if row.sender_id == viewer {
+            row.recipient_id
+        } else {
+            row.sender_id
+        };
+        Self {
+            message: Message(message),
+            side: SideOf { viewer, partner },
+        }
+    }
+}
+
+#[Object]
+impl SendMessagePayload {
+    /// The message.
+    async fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The viewer's side of the conversation, afterwards.
+    async fn conversation_partner(&self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
+        self.0.side.existing(ctx).await
+    }
+
+    /// The viewer's inbox, afterwards.
+    async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
+        self.0.side.inbox(ctx).await
+    }
+}
+
+#[Object]
+impl ReadMessagePayload {
+    /// The message.
+    async fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The viewer's side of the conversation, afterwards.
+    async fn conversation_partner(&self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
+        self.0.side.existing(ctx).await
+    }
+
+    /// The viewer's inbox, afterwards.
+    async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
+        self.0.side.inbox(ctx).await
+    }
+}
+
+/// A message was sent, by the viewer or to the viewer.
+#[derive(Debug)]
+pub(crate) struct MessageSent(pub(crate) SignalOf);
+
+/// A message, sent by the viewer or to the viewer, was read for the first time.
+#[derive(Debug)]
+pub(crate) struct MessageRead(pub(crate) SignalOf);
+
+/// What a signal carries.
+#[derive(Debug)]
+pub(crate) struct SignalOf {
+    cursor: String,
+    of: OneMessage,
+}
+
+impl SignalOf {
+    pub(crate) fn of(signal: chat::Signal) -> Self {
+        Self {
+            cursor: signal.cursor.to_string(),
+            of: OneMessage::of(signal.cursor.user, signal.message),
+        }
+    }
+}
+
+impl From<SignalOf> for MessageSent {
+    fn from(signal: SignalOf) -> Self {
+        Self(signal)
+    }
+}
+
+impl From<SignalOf> for MessageRead {
+    fn from(signal: SignalOf) -> Self {
+        Self(signal)
+    }
+}
+
+/// Which kind of signal a subscription's events are made of.
+pub(crate) trait OfKind {
+    const KIND: Kind;
+}
+
+impl OfKind for MessageSent {
+    const KIND: Kind = Kind::Sent;
+}
+
+impl OfKind for MessageRead {
+    const KIND: Kind = Kind::Read;
+}
+
+macro_rules! signal_object {
+    ($name:ident) => {
+        #[Object]
+        impl $name {
+            /// Where to go on after this event. Cursors of one viewer compare as text, in the order of the viewer's stream.
+            async fn cursor(&self) -> &str {
+                &self.0.cursor
+            }
+
+            /// The message.
+            async fn message(&self) -> &Message {
+                &self.0.of.message
+            }
+
+            /// Who sent the message.
+            async fn sender(&self) -> User {
+                User(self.0.of.message.0.sender.clone())
+            }
+
+            /// Whom the message was sent to.
+            async fn recipient(&self) -> User {
+                User(self.0.of.message.0.recipient.clone())
+            }
+
+            /// The viewer's side of the conversation as it is at delivery: keep that of the greatest cursor.
+            async fn conversation_partner(
+                &self,
+                ctx: &Context<'_>,
+            ) -> Result<ConversationPartner, Error> {
+                self.0.of.side.existing(ctx).await
+            }
+
+            /// The viewer's inbox as it is at delivery: keep that of the greatest cursor.
+            async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
+                self.0.of.side.inbox(ctx).await
+            }
+        }
+    };
+}
+
+signal_object!(MessageSent);
+signal_object!(MessageRead);

@@ -1,0 +1,148 @@
+//! The API's shape: newtypes over rows, thin resolvers, the one mapping of errors. No rule and no query lives here.
+
+mod caller;
+mod connection;
+mod conversation;
+mod error;
+mod message;
+mod mutation;
+mod partner;
+mod query;
+mod scalar;
+mod subscription;
+mod user;
+
+use std::time::Duration;
+
+use async_graphql::{
+    Request, Response, SDLExportOptions, Schema, ValidationMode, dataloader::DataLoader,
+    parser::types::ExecutableDocument,
+};
+use futures_util::{Stream, StreamExt as _};
+
+pub use self::{
+    caller::{Caller, Viewer},
+    conversation::ConversationArguments,
+    error::{Error, ErrorCode},
+    subscription::Progress,
+};
+use self::{mutation::Mutation, partner::Sides, query::Query, subscription::Subscription};
+use crate::chat::{self, Chat, Page};
+
+/// The API over a chat. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    schema: Schema<Query, Mutation, Subscription>,
+    chat: Chat,
+}
+
+/// One operation, checked and made ready by the gate: fragments spread, variables filled in, `@skip` and `@include` applied.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The operation alone.
+    pub document: ExecutableDocument,
+    /// Whether `signalCursor` is among its root fields.
+    pub signal_cursor: bool,
+    /// Its `conversation` fields that mark.
+    pub marks: Vec<ConversationArguments>,
+}
+
+/// What one operation has to do before any of its fields is read, in this order: one message has one state in one answer.
+#[derive(Debug, Default)]
+struct Prologue {
+    signal_cursor: Option<Result<String, Error>>,
+    marked: Vec<(ConversationArguments, Result<Page<chat::Message>, Error>)>,
+}
+
+impl Api {
+    /// The API over `chat`.
+    #[must_use]
+    pub fn new(chat: Chat) -> Self {
+        Self {
+            schema: schema(),
+            chat,
+        }
+    }
+
+    /// The chat under it.
+    #[must_use]
+    pub fn chat(&self) -> &Chat {
+        &self.chat
+    }
+
+    /// Runs a query or a mutation.
+    pub async fn execute(&self, operation: Operation, caller: Caller) -> Response {
+        let prologue = self.prologue(&operation, &caller).await;
+        let request = self.request(operation, caller).data(prologue);
+        self.schema.execute(request).await
+    }
+
+    /// Runs a subscription; the first response tells where it was refused.
+    pub fn subscribe(
+        &self,
+        operation: Operation,
+        caller: Caller,
+        progress: Progress,
+    ) -> impl Stream<Item = Response> + Send + 'static {
+        let request = self.request(operation, caller).data(progress);
+        self.schema
+            .execute_stream(request.data(Prologue::default()))
+            .boxed()
+    }
+
+    fn request(&self, operation: Operation, caller: Caller) -> Request {
+        let mut request = Request::new("");
+        request.set_parsed_query(operation.document);
+        let sides = DataLoader::new(Sides(self.chat.clone()), tokio::spawn).delay(Duration::ZERO);
+        request.data(self.chat.clone()).data(caller).data(sides)
+    }
+
+    async fn prologue(&self, operation: &Operation, caller: &Caller) -> Prologue {
+        let mut prologue = Prologue::default();
+        let Caller::User(viewer) = caller else {
+            return prologue;
+        };
+        if operation.signal_cursor {
+            prologue.signal_cursor = Some(signal_cursor(&self.chat, viewer).await);
+        }
+        for arguments in &operation.marks {
+            if prologue.marked.iter().any(|(of, _)| of == arguments) {
+                continue;
+            }
+            let page = arguments.read(&self.chat, viewer.id).await;
+            prologue.marked.push((arguments.clone(), page));
+        }
+        prologue
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api")
+    }
+}
+
+async fn signal_cursor(chat: &Chat, viewer: &Viewer) -> Result<String, Error> {
+    Ok(chat.signal_cursor(viewer.id).await?.to_string())
+}
+
+/// The gate checks documents before this schema sees them, by the rules of the specification.
+fn schema() -> Schema<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
+        .validation_mode(ValidationMode::Fast)
+        .limit_recursive_depth(usize::MAX)
+        .finish()
+}
+
+/// The API's schema as SDL, sorted.
+#[must_use]
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by();
+    let sdl = schema().sdl_with_options(options);
+    let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
+    format!("{}\n", lines.join("\n").trim())
+}

@@ -1,0 +1,24 @@
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+
+/// A moment in UTC, as RFC 3339 writes it, to the millisecond: `2026-11-22T10:28:53.125Z`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DateTime(pub(crate) i64);
+
+#[Scalar(
+    name = "DateTime",
+    specified_by_url = "https://scalars.graphql.org/andimarek/date-time"
+)]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        let moment: jiff::Timestamp = text.parse()?;
+        Ok(Self(moment.as_millisecond()))
+    }
+
+    fn to_value(&self) -> Value {
+        let moment = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        Value::String(format!("{moment:.3}"))
+    }
+}
