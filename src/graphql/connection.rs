@@ -1,4 +1,4 @@
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, Description, Object, SimpleObject};
 
 use super::{
     Error,
@@ -50,7 +50,7 @@ pub(crate) struct ConversationPartnerEdge {
 }
 
 /// A conversation's page.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct MessageConnection {
     page: Page<chat::Message>,
     side: SideOf,
@@ -62,7 +62,7 @@ impl MessageConnection {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl MessageConnection {
     /// The messages with their cursors.
     async fn edges(&self) -> Vec<MessageEdge> {
@@ -94,13 +94,13 @@ impl MessageConnection {
 }
 
 /// A page of the messages that the viewer has not read.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct UnreadMessageConnection {
     pub(crate) page: Page<chat::Message>,
     pub(crate) viewer: uuid::Uuid,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl UnreadMessageConnection {
     /// The messages with their cursors.
     async fn edges(&self) -> Vec<MessageEdge> {
@@ -125,10 +125,10 @@ impl UnreadMessageConnection {
 }
 
 /// A page of the viewer's conversation partners.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct ConversationPartnerConnection(pub(crate) Page<chat::Partner>);
 
-#[Object]
+#[Object(use_type_description)]
 impl ConversationPartnerConnection {
     /// The partners with their cursors.
     async fn edges(&self) -> Vec<ConversationPartnerEdge> {

@@ -1,4 +1,4 @@
-use async_graphql::{Context, ID, InputObject, Object};
+use async_graphql::{Context, Description, ID, InputObject, Object};
 use entity::signal::Kind;
 
 use super::{
@@ -11,10 +11,10 @@ use super::{
 use crate::chat::{self, ClientMessageId, MessageId, NodeId};
 
 /// A message from one user to another. Nobody else sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub(crate) struct Message(pub(crate) chat::Message);
 
-#[Object]
+#[Object(use_type_description)]
 impl Message {
     /// Opaque; starts with `dm_m`.
     pub(crate) async fn id(&self) -> ID {
@@ -83,7 +83,7 @@ pub(crate) struct SendMessageInput {
 }
 
 /// The message that was sent, now or the first time.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct SendMessagePayload(pub(crate) OneMessage);
 
 /// A message to mark as read.
@@ -94,7 +94,7 @@ pub(crate) struct ReadMessageInput {
 }
 
 /// The message that is read now.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct ReadMessagePayload(pub(crate) OneMessage);
 
 /// A message, and the viewer's side of its conversation.
@@ -119,7 +119,7 @@ impl OneMessage {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl SendMessagePayload {
     /// The message.
     async fn message(&self) -> &Message {
@@ -137,7 +137,7 @@ impl SendMessagePayload {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl ReadMessagePayload {
     /// The message.
     async fn message(&self) -> &Message {
@@ -156,11 +156,11 @@ impl ReadMessagePayload {
 }
 
 /// A message was sent, by the viewer or to the viewer.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct MessageSent(pub(crate) SignalOf);
 
 /// A message, sent by the viewer or to the viewer, was read for the first time.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct MessageRead(pub(crate) SignalOf);
 
 /// What a signal carries.
@@ -206,7 +206,7 @@ impl OfKind for MessageRead {
 
 macro_rules! signal_object {
     ($name:ident) => {
-        #[Object]
+        #[Object(use_type_description)]
         impl $name {
             /// Where to go on after this event. Cursors of one viewer compare as text, in the order of the viewer's stream.
             async fn cursor(&self) -> &str {

@@ -134,6 +134,9 @@ fn schema() -> Schema<Query, Mutation, Subscription> {
         .finish()
 }
 
+/// What introspection says of every schema of async-graphql's, so that the exported one says it too.
+const SCHEMA: &str = "A GraphQL Schema defines the capabilities of a GraphQL server. It exposes all available types and directives on the server, as well as the entry points for query, mutation, and subscription operations.";
+
 /// The API's schema as SDL, sorted.
 #[must_use]
 pub fn sdl() -> String {
@@ -141,8 +144,11 @@ pub fn sdl() -> String {
         .sorted_fields()
         .sorted_arguments()
         .sorted_enum_items()
-        .include_specified_by();
+        .include_specified_by()
+        .use_space_ident()
+        .indent_width(2);
     let sdl = schema().sdl_with_options(options);
+    let sdl = sdl.replace("\nschema {", &format!("\n\"\"\"\n{SCHEMA}\n\"\"\"\nschema {{"));
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     format!("{}\n", lines.join("\n").trim())
 }

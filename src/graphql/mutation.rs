@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Description, Object};
 
 use super::{
     Error,
@@ -14,13 +14,13 @@ use super::{
 use crate::chat::{self, Chat, MessageId, Subject, Username, user_id};
 
 /// What can be changed. Each field is done, or nothing of it is.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct Mutation;
 
 /// Root fields are nullable: one that fails is null beside its error, and the others stand.
 type Root<T> = Option<Result<T, Error>>;
 
-#[Object]
+#[Object(use_type_description)]
 impl Mutation {
     /// Sends a message.
     async fn send_message(

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use async_graphql::{
-    Context, ID, InputObject, Object,
+    Context, Description, ID, InputObject, Object,
     dataloader::{DataLoader, Loader},
 };
 use uuid::Uuid;
@@ -10,13 +10,13 @@ use super::{Error, message::Message, user::User};
 use crate::chat::{self, Chat, NodeId, Side};
 
 /// The viewer's inbox: one node, so that normalising caches keep the badge right.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub(crate) struct Inbox {
     pub(crate) user: Uuid,
     pub(crate) unread_count: i64,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Inbox {
     /// Opaque; starts with `dm_i`; stable.
     pub(crate) async fn id(&self) -> ID {
@@ -30,10 +30,10 @@ impl Inbox {
 }
 
 /// The viewer's side of one conversation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub(crate) struct ConversationPartner(pub(crate) chat::Partner);
 
-#[Object]
+#[Object(use_type_description)]
 impl ConversationPartner {
     /// Opaque; starts with `dm_p`; stable.
     pub(crate) async fn id(&self) -> ID {
@@ -75,13 +75,13 @@ pub(crate) struct ReadConversationInput {
 }
 
 /// What `readConversation` did. The messages themselves turn read by `messageRead`.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct ReadConversationPayload {
     pub(crate) read_count: usize,
     pub(crate) side: SideOf,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl ReadConversationPayload {
     /// How many messages turned read by this call.
     async fn read_count(&self) -> i32 {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Interface, Object};
+use async_graphql::{Context, Description, ID, Interface, Object};
 
 use super::{
     Error, ErrorCode, Prologue,
@@ -33,13 +33,13 @@ pub(crate) enum Node {
 }
 
 /// What can be read.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct Query;
 
 /// Root fields are nullable: one that fails is null beside its error, and the others stand.
 type Root<T> = Option<Result<T, Error>>;
 
-#[Object]
+#[Object(use_type_description)]
 impl Query {
     /// The signed-in user.
     async fn viewer(&self, ctx: &Context<'_>) -> Root<User> {

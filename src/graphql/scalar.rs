@@ -1,11 +1,12 @@
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Description, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 
 /// A moment in UTC, as RFC 3339 writes it, to the millisecond: `2026-11-22T10:28:53.125Z`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Description)]
 pub(crate) struct DateTime(pub(crate) i64);
 
 #[Scalar(
     name = "DateTime",
+    use_type_description,
     specified_by_url = "https://scalars.graphql.org/andimarek/date-time"
 )]
 impl ScalarType for DateTime {

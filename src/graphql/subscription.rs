@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
+use async_graphql::{Context, Description, ID, Subscription as GraphqlSubscription};
 use futures_util::{Stream, stream};
 
 use super::{
@@ -17,10 +17,10 @@ use crate::chat::{Chat, Signal, SignalStream};
 /// other is `BAD_USER_INPUT`. It first replays, in order, what came after it. Keep one cursor per subscription, and start
 /// from `signalCursor`: without `after` a subscription begins now, and cannot resume before its first event. A subscription
 /// that is refused or breaks ends with one `error`.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct Subscription;
 
-#[GraphqlSubscription]
+#[GraphqlSubscription(use_type_description)]
 impl Subscription {
     /// Every message sent by or to the viewer.
     async fn message_sent(

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use async_graphql::{ID, InputObject, Object};
+use async_graphql::{Description, ID, InputObject, Object};
 use entity::user;
 
 /// A user of the host application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Description)]
 pub(crate) struct User(pub(crate) Arc<user::Model>);
 
-#[Object]
+#[Object(use_type_description)]
 impl User {
     /// The user's id in the host application: the token's `sub`, verbatim; 1 to 255 bytes.
     pub(crate) async fn id(&self) -> ID {
@@ -38,10 +38,10 @@ pub(crate) struct UpsertUsersInput {
 }
 
 /// What `upsertUsers` stored.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(crate) struct UpsertUsersPayload(pub(crate) Vec<User>);
 
-#[Object]
+#[Object(use_type_description)]
 impl UpsertUsersPayload {
     /// The users as they now stand, in the order given.
     async fn users(&self) -> &[User] {

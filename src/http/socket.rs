@@ -71,6 +71,8 @@ pub(super) async fn open(
 enum End {
     /// Closed by us, with a code of the protocol and a reason.
     Close(u16, String),
+    /// Closed by the client.
+    Closed,
     /// The client is gone, or does not read.
     Gone,
 }
@@ -139,22 +141,27 @@ impl Session {
         } else {
             close(4406, "Subprotocol not acceptable: offer graphql-transport-ws")
         };
-        if let Err(End::Close(code, reason)) = ended {
-            let frame = CloseFrame {
-                code,
-                reason: Utf8Bytes::from(cut(&reason)),
-            };
-            let closing = async {
-                if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
-                    // The client's own close frame ends it in order.
-                    while let Some(Ok(_)) = self.socket.recv().await {}
-                }
-            };
-            let _ = timeout(Duration::from_secs(2), closing).await;
-        }
-        for operation in self.operations.values() {
-            operation.abort.abort();
-        }
+        let farewell = match ended {
+            Ok(()) | Err(End::Closed) => None,
+            Err(End::Gone) => return,
+            Err(End::Close(code, reason)) => {
+                let frame = CloseFrame {
+                    code,
+                    reason: Utf8Bytes::from(cut(&reason)),
+                };
+                Some(Message::Close(Some(frame)))
+            }
+        };
+        let closing = async {
+            if let Some(frame) = farewell
+                && self.socket.send(frame).await.is_err()
+            {
+                return;
+            }
+            // Reading on sends our own close frame, or waits for the client's: then it ends in order.
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        };
+        let _ = timeout(Duration::from_secs(2), closing).await;
     }
 
     async fn converse(&mut self) -> Step {
@@ -180,7 +187,8 @@ impl Session {
     async fn received(&mut self, received: Option<Result<Message, axum::Error>>) -> Step {
         self.heard = true;
         match received {
-            None | Some(Err(_) | Ok(Message::Close(_))) => Err(End::Gone),
+            None | Some(Err(_)) => Err(End::Gone),
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                 Ok(message) => self.act(message).await,
                 Err(error) => close(4400, &format!("Invalid message: {error}")),
