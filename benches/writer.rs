@@ -1,4 +1,4 @@
-//! How fast messages are stored: the writer's group commit beside one SeaORM transaction per message, in one run.
+//! How fast messages are stored: the writer's group commit beside one `SeaORM` transaction per message, in one run.
 //!
 //! `cargo bench` prints, for each database and number of callers, durable sends per second with p50 and p99. Every send
 //! stores one message, both users' signals and both sides' counters. PostgreSQL runs with fsync on, SQLite with
@@ -19,14 +19,18 @@ use std::{
 };
 
 use directmessages::{
-    chat::{Chat, Clock, Limits, Store, StoreOptions, Subject, Username, WriterOptions, conversation_id, user_id},
+    chat::{
+        Chat, Clock, Limits, Store, StoreOptions, Subject, Username, WriterOptions,
+        conversation_id, user_id,
+    },
     signals::Hints,
 };
 use entity::{conversation_partner, inbox, message, signal};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _, sea_query::{Expr, ExprTrait as _, OnConflict},
+    TransactionOptions, TransactionTrait as _,
+    sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -79,11 +83,22 @@ async fn measure(database: &str, url: &str, callers: usize, time: Duration) {
         content: 4_000,
         upsert: 10_000,
     };
-    let chat = Chat::start(store.clone(), hints, Clock::system(), limits, &options, &tasks, &shutdown);
+    let chat = Chat::start(
+        store.clone(),
+        hints,
+        Clock::system(),
+        limits,
+        &options,
+        &tasks,
+        &shutdown,
+    );
     let users: Vec<_> = (0..USERS)
         .map(|user| {
             let name = format!("user-{user}");
-            (Subject::parse(name.clone()).unwrap(), Username::parse(name).unwrap())
+            (
+                Subject::parse(name.clone()).unwrap(),
+                Username::parse(name).unwrap(),
+            )
         })
         .collect();
     chat.upsert(&users).await.unwrap();
@@ -91,7 +106,11 @@ async fn measure(database: &str, url: &str, callers: usize, time: Duration) {
     let (alone, together) = (baseline_db.clone(), chat.clone());
     let baseline = run(callers, time, move |sender, recipient| {
         let db = alone.clone();
-        async move { send_alone(&db, user_id(&sender), user_id(&recipient)).await.unwrap() }
+        async move {
+            send_alone(&db, user_id(&sender), user_id(&recipient))
+                .await
+                .unwrap();
+        }
     })
     .await;
     print(database, callers, "one transaction each", &baseline, None);
@@ -139,12 +158,14 @@ where
                 let mut turn = caller;
                 while !over.load(Ordering::Relaxed) {
                     // A cheap walk over the pairs: the same in every run, and never oneself.
-                    turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    turn = turn
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let (sender, step) = ((turn >> 33) % USERS, (turn >> 20) % (USERS - 1) + 1);
                     let recipient = (sender + step) % USERS;
-                    let sent = Instant::now();
+                    let start = Instant::now();
                     send(format!("user-{sender}"), format!("user-{recipient}")).await;
-                    latencies.push(sent.elapsed());
+                    latencies.push(start.elapsed());
                 }
                 latencies
             })
@@ -166,8 +187,16 @@ where
     }
 }
 
-fn print(database: &str, callers: usize, writer: &str, measured: &Measured, baseline: Option<&Measured>) {
-    let at = |percent: usize| measured.latencies[measured.latencies.len() * percent / 100].as_secs_f64() * 1e3;
+fn print(
+    database: &str,
+    callers: usize,
+    writer: &str,
+    measured: &Measured,
+    baseline: Option<&Measured>,
+) {
+    let at = |percent: usize| {
+        measured.latencies[measured.latencies.len() * percent / 100].as_secs_f64() * 1e3
+    };
     let ratio = baseline.map_or(String::new(), |baseline| {
         format!("{:.1} x", measured.per_second / baseline.per_second)
     });
@@ -180,7 +209,9 @@ fn print(database: &str, callers: usize, writer: &str, measured: &Measured, base
 }
 
 fn store_backend(url: &str) -> DbBackend {
-    url.parse::<directmessages::chat::DatabaseUrl>().unwrap().backend()
+    url.parse::<directmessages::chat::DatabaseUrl>()
+        .unwrap()
+        .backend()
 }
 
 async fn baseline_connection(url: &str) -> DatabaseConnection {
@@ -188,7 +219,7 @@ async fn baseline_connection(url: &str) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(url);
     options
         .max_connections(if sqlite { 1 } else { 32 })
-        .acquire_timeout(Duration::from_secs(60))
+        .acquire_timeout(Duration::from_mins(1))
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(|options| {
             options
@@ -214,9 +245,17 @@ async fn send_alone(db: &DatabaseConnection, sender: Uuid, recipient: Uuid) -> R
         find = find.lock_exclusive();
     }
     let inboxes = find.all(&tx).await?;
-    let position = |user| 1 + inboxes.iter().find(|inbox| inbox.user_id == user).unwrap().last_position;
+    let position = |user| {
+        1 + inboxes
+            .iter()
+            .find(|inbox| inbox.user_id == user)
+            .unwrap()
+            .last_position
+    };
     let conversation = conversation_id(sender, recipient);
-    let side = conversation_partner::Entity::find_by_id((sender, recipient)).one(&tx).await?;
+    let side = conversation_partner::Entity::find_by_id((sender, recipient))
+        .one(&tx)
+        .await?;
     let seq = side.map_or(0, |side| side.last_seq) + 1;
     let now = Clock::system().now();
     message::Entity::insert(message::ActiveModel {
@@ -253,19 +292,35 @@ async fn send_alone(db: &DatabaseConnection, sender: Uuid, recipient: Uuid) -> R
             read_seq: Set(0),
         })
         .on_conflict(
-            OnConflict::columns([conversation_partner::Column::UserId, conversation_partner::Column::PartnerId])
-                .update_columns([conversation_partner::Column::LastSeq, conversation_partner::Column::LastPosition])
-                .value(
+            OnConflict::columns([
+                conversation_partner::Column::UserId,
+                conversation_partner::Column::PartnerId,
+            ])
+            .update_columns([
+                conversation_partner::Column::LastSeq,
+                conversation_partner::Column::LastPosition,
+            ])
+            .value(
+                conversation_partner::Column::UnreadCount,
+                Expr::col((
+                    conversation_partner::Entity,
                     conversation_partner::Column::UnreadCount,
-                    Expr::col((conversation_partner::Entity, conversation_partner::Column::UnreadCount)).add(unread),
-                )
-                .to_owned(),
+                ))
+                .add(unread),
+            )
+            .to_owned(),
         )
         .exec_without_returning(&tx)
         .await?;
         inbox::Entity::update_many()
-            .col_expr(inbox::Column::LastPosition, Expr::col(inbox::Column::LastPosition).add(1))
-            .col_expr(inbox::Column::UnreadCount, Expr::col(inbox::Column::UnreadCount).add(unread))
+            .col_expr(
+                inbox::Column::LastPosition,
+                Expr::col(inbox::Column::LastPosition).add(1),
+            )
+            .col_expr(
+                inbox::Column::UnreadCount,
+                Expr::col(inbox::Column::UnreadCount).add(unread),
+            )
             .filter(inbox::Column::UserId.eq(user))
             .exec(&tx)
             .await?;

@@ -17,7 +17,6 @@ pub struct Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, at start")]
 pub enum Command {
     /// Run the server.
     Serve(Serve),
@@ -291,7 +290,9 @@ fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "give a number of seconds".to_owned())?;
     if (0.001..=86_400.0).contains(&seconds) {
         return Ok(Duration::from_secs_f64(seconds));
     }

@@ -65,7 +65,9 @@ pub async fn open_store(database: &Database, migrate: bool) -> Result<Store, Ser
         url: database.database_url.clone(),
         error,
     };
-    let store = Store::open(&database.store_options()).await.map_err(unusable)?;
+    let store = Store::open(&database.store_options())
+        .await
+        .map_err(unusable)?;
     if migrate {
         store.migrate().await.map_err(unusable)?;
     } else if !store.is_migrated().await.map_err(unusable)? {
@@ -119,10 +121,10 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, database = ?url, "serving");
     let router = http::router(server, settings.graphiql);
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
-        served = async { serving.await } => served?,
+        result = async { serving.await } => result?,
         () = drained(&shutdown) => tracing::warn!("some requests did not end in time"),
     }
     front.close();

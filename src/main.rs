@@ -55,9 +55,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_server(settings: &Serve) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: give another address by --listen", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}: give another address by --listen",
+            settings.listen
+        )
+    })?;
     serve(settings, listener, Clock::system(), on_signal()?).await?;
     Ok(())
 }
@@ -90,7 +93,12 @@ async fn run_demo(settings: Dev) -> anyhow::Result<()> {
     // A port in use is told before anything else is done.
     let listener = TcpListener::bind(("127.0.0.1", settings.port))
         .await
-        .with_context(|| format!("cannot listen on port {}: give another by --port", settings.port))?;
+        .with_context(|| {
+            format!(
+                "cannot listen on port {}: give another by --port",
+                settings.port
+            )
+        })?;
     let settings = demo_settings(settings, secret, listener.local_addr()?)?;
     let store = open_store(&settings.database, true).await?;
     demo::seed(&store, &settings.database, &settings.bounds).await?;
@@ -137,7 +145,9 @@ fn greet(settings: &Serve) -> anyhow::Result<()> {
     let tokens = tokens(&settings.keys);
     let address = settings.listen;
     let mut first = None;
-    println!("\n  The demo is ready. Open a user's page, two in two windows, and let them write to each other:\n");
+    println!(
+        "\n  The demo is ready. Open a user's page, two in two windows, and let them write to each other:\n"
+    );
     for (id, name) in demo::USERS {
         let token = tokens.mint(id, Some(name), false, 86_400)?;
         println!("  {name:<8} http://{address}/graphiql#token={token}\n");
@@ -195,16 +205,24 @@ async fn import_file(settings: Import) -> anyhow::Result<()> {
         bounds,
     } = settings.format;
     let store = open_store(&database, true).await?;
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} messages, {elapsed}")?;
+    let style =
+        ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} messages, {elapsed}")?;
     let bar = ProgressBar::new(0).with_style(style);
-    let imported = import::csv(&store, &file, &bounds.limits(), &Clock::system(), |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
+    let imported = import::csv(
+        &store,
+        &file,
+        &bounds.limits(),
+        &Clock::system(),
+        |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        },
+    )
     .await;
     bar.finish_and_clear();
     store.close().await;
-    let imported = imported.with_context(|| format!("nothing was imported from {}", file.display()))?;
+    let imported =
+        imported.with_context(|| format!("nothing was imported from {}", file.display()))?;
     println!(
         "imported {} messages in {} conversations between {} users, {} of them new",
         imported.messages, imported.conversations, imported.users, imported.new_users

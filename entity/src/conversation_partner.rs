@@ -1,6 +1,9 @@
 //! One user's side of one conversation.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::entity::prelude::*;
 

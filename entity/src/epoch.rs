@@ -1,6 +1,9 @@
 //! A random value that is part of every cursor: after a backup was restored, a new one turns old cursors away.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::entity::prelude::*;
 

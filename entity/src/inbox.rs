@@ -1,6 +1,9 @@
 //! One row per user that a writer locks: it guards everything else of that user's.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::entity::prelude::*;
 

@@ -1,6 +1,9 @@
 //! Messages: immutable but for `read_at`, numbered without gaps within their conversation.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::{Condition, entity::prelude::*};
 

@@ -1,6 +1,9 @@
 //! What happened, in the order in which one user sees it: the truth behind every subscription.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::entity::prelude::*;
 

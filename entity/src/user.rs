@@ -1,6 +1,9 @@
 //! The people who write and read messages: mirrors of the host application's users.
 
-#![expect(missing_docs, reason = "SeaORM's derive writes undocumented public items")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derive writes undocumented public items"
+)]
 
 use sea_orm::entity::prelude::*;
 

@@ -17,8 +17,11 @@ impl MigrationTrait for Migration {
             manager.create_index(index).await?;
         }
         // The first 8 random bytes of a version 4 uuid, less the sign bit: the same on both databases.
-        let value = i64::from_be_bytes(Uuid::new_v4().as_bytes()[..8].try_into().expect("eight bytes"))
-            & i64::MAX;
+        let value = i64::from_be_bytes(
+            Uuid::new_v4().as_bytes()[..8]
+                .try_into()
+                .expect("eight bytes"),
+        ) & i64::MAX;
         let epoch = Query::insert()
             .into_table("epoch")
             .columns(["id", "value"])
@@ -71,7 +74,7 @@ fn tables(backend: DbBackend) -> Vec<TableCreateStatement> {
             // Rows lie in the order of their key: a page of a conversation is one stretch of the file.
             table.extra("WITHOUT ROWID");
         }
-        table.to_owned()
+        table.take()
     };
     vec![
         table(

@@ -14,7 +14,9 @@ impl Clock {
     pub fn system() -> Self {
         Self::from_fn(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            since.map_or(0, |since| {
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            })
         })
     }
 

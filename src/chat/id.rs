@@ -62,11 +62,9 @@ impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(subject) => f.write_str(subject),
-            Self::Message(id) => write_opaque(
-                f,
-                'm',
-                &[id.conversation.as_bytes(), &id.seq.to_be_bytes()],
-            ),
+            Self::Message(id) => {
+                write_opaque(f, 'm', &[id.conversation.as_bytes(), &id.seq.to_be_bytes()])
+            }
             Self::ConversationPartner { user, partner } => {
                 write_opaque(f, 'p', &[user.as_bytes(), partner.as_bytes()])
             }

@@ -148,7 +148,7 @@ impl Chat {
                 after: id.seq - 1,
                 up_to: id.seq,
                 complete: false,
-                perhaps_read: BTreeSet::new(),
+                maybe_stored: BTreeSet::new(),
             })
             .await?;
         let read = self.visible(viewer, id).await?;
@@ -199,7 +199,7 @@ impl Chat {
                     after,
                     up_to,
                     complete: true,
-                    perhaps_read: BTreeSet::new(),
+                    maybe_stored: BTreeSet::new(),
                 })
                 .await?;
             after = up_to;

@@ -1,7 +1,9 @@
 //! Lists, a page at a time: each page starts by a key, so that it costs what it holds, however long the list is.
 
 use entity::message;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 use uuid::Uuid;
 
 use super::{
@@ -28,7 +30,10 @@ impl PageSize {
             .filter(|size| *size >= 1 && size <= &Self::MAX.unsigned_abs().into())
             .map(Self)
             .ok_or_else(|| {
-                Error::BadInput(format!("{argument}: {size} is out of range; give 1 to {}", Self::MAX))
+                Error::BadInput(format!(
+                    "{argument}: {size} is out of range; give 1 to {}",
+                    Self::MAX
+                ))
             })
     }
 }
@@ -69,7 +74,10 @@ impl Chat {
     ) -> Result<Page<Message>, Error> {
         let (partner, conversation, after) = resolve(viewer, page)?;
         let users = Users::load(&self.store.read, [viewer, partner]).await?;
-        if users.find(partner).is_none_or(|user| user.subject != page.partner) {
+        if users
+            .find(partner)
+            .is_none_or(|user| user.subject != page.partner)
+        {
             return Err(Error::UserNotFound(page.partner.clone()));
         }
         let rows = self.conversation_rows(conversation, page, after).await?;
@@ -103,15 +111,14 @@ impl Chat {
                 after: first - 1,
                 up_to: last,
                 complete: false,
-                perhaps_read: std::collections::BTreeSet::new(),
+                maybe_stored: std::collections::BTreeSet::new(),
             })
             .await?;
         // The same messages, now read. Nothing but the mark can have changed, and nothing lies between.
         let bounds = shown.rows.iter().map(|(_, message)| message.row.seq);
         let (from, to) = (bounds.clone().min().unwrap_or(0), bounds.max().unwrap_or(0));
         let users = Users::load(&self.store.read, [viewer, partner]).await?;
-        let mut rows = self
-            .in_order(conversation, page.reversed)
+        let mut rows = Self::in_order(conversation, page.reversed)
             .filter(message::Column::Seq.between(from, to))
             .all(&self.store.read)
             .await?;
@@ -121,7 +128,7 @@ impl Chat {
         Ok(read)
     }
 
-    fn in_order(&self, conversation: Uuid, reversed: bool) -> sea_orm::Select<message::Entity> {
+    fn in_order(conversation: Uuid, reversed: bool) -> sea_orm::Select<message::Entity> {
         message::Entity::find()
             .filter(message::Column::ConversationId.eq(conversation))
             .order_by(
@@ -136,7 +143,7 @@ impl Chat {
         page: &ConversationPage,
         after: Option<i64>,
     ) -> Result<Vec<message::Model>, Error> {
-        let mut find = self.in_order(conversation, page.reversed);
+        let mut find = Self::in_order(conversation, page.reversed);
         if let Some(seq) = after {
             find = find.filter(query::beyond(message::Column::Seq, seq, page.reversed));
         }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use entity::{conversation_partner, message, user};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult as _,
-    IdenStatic as _, Iterable as _, QueryResult, Statement,
+    ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult as _, IdenStatic as _,
+    Iterable as _, QueryResult, Statement,
 };
 use uuid::Uuid;
 

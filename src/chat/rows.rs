@@ -46,14 +46,14 @@ impl Rows {
     /// The statement that reads these rows where `sql` says `{rows}`.
     pub(crate) fn statement(self, backend: DbBackend, sql: &str) -> Statement {
         let (source, values) = match backend {
-            DbBackend::Sqlite => self.as_json(),
-            _ => self.as_arrays(),
+            DbBackend::Sqlite => self.into_json(),
+            _ => self.into_arrays(),
         };
         Statement::from_sql_and_values(backend, sql.replace("{rows}", &source), values)
     }
 
     /// PostgreSQL: one array per column, side by side.
-    fn as_arrays(self) -> (String, Vec<Value>) {
+    fn into_arrays(self) -> (String, Vec<Value>) {
         let mut arguments = Vec::new();
         let mut names = Vec::new();
         let mut values = Vec::new();
@@ -76,7 +76,7 @@ impl Rows {
     }
 
     /// SQLite: one JSON array of rows. A uuid is a blob in a column but text in JSON.
-    fn as_json(self) -> (String, Vec<Value>) {
+    fn into_json(self) -> (String, Vec<Value>) {
         let expressions: Vec<String> = self
             .columns
             .iter()

@@ -173,7 +173,9 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
-        Ok(Migrator::get_pending_migrations(&self.write).await?.is_empty())
+        Ok(Migrator::get_pending_migrations(&self.write)
+            .await?
+            .is_empty())
     }
 
     /// Closes every connection.

@@ -80,7 +80,9 @@ impl Chat {
         partner: Option<&str>,
         after: Option<&str>,
     ) -> Result<SignalStream, Error> {
-        let partner_id = partner.map(|partner| other_than(viewer, partner)).transpose()?;
+        let partner_id = partner
+            .map(|partner| other_than(viewer, partner))
+            .transpose()?;
         if let Some(partner) = partner {
             self.user(partner)
                 .await?
@@ -212,7 +214,9 @@ impl SignalStream {
                 })
             })
             .collect();
-        let dense = (position + 1..).zip(&entries).all(|(next, e)| e.position == next);
+        let dense = (position + 1..)
+            .zip(&entries)
+            .all(|(next, e)| e.position == next);
         let wanted = (end.last_position - position).min(PAGE);
         if dense && usize::try_from(wanted) == Ok(entries.len()) {
             return Ok(entries);
@@ -242,7 +246,9 @@ impl SignalStream {
         };
         let ids: Vec<MessageId> = entries.iter().map(place).collect();
         let messages: HashMap<_, _> = query::messages(db, &ids).await?;
-        let people = messages.values().flat_map(|m| [m.sender_id, m.recipient_id]);
+        let people = messages
+            .values()
+            .flat_map(|m| [m.sender_id, m.recipient_id]);
         let users = Users::load(db, people).await?;
         let mut signals = Vec::with_capacity(entries.len());
         for entry in entries {

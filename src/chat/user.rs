@@ -96,22 +96,14 @@ impl Chat {
 }
 
 /// A transaction of its own, before any batch's locks: rows in the order of their ids, so that two cannot deadlock.
-async fn store(
-    db: &DatabaseConnection,
-    arrivals: &[Arrival<'_>],
-    now: i64,
-) -> Result<(), Error> {
+async fn store(db: &DatabaseConnection, arrivals: &[Arrival<'_>], now: i64) -> Result<(), Error> {
     let tx = db.begin().await?;
     insert(&tx, arrivals, now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn insert(
-    tx: &DatabaseTransaction,
-    arrivals: &[Arrival<'_>],
-    now: i64,
-) -> Result<(), DbErr> {
+async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) -> Result<(), DbErr> {
     // Where a user is named twice, the last name stands.
     let by_id: std::collections::BTreeMap<Uuid, &Arrival<'_>> = arrivals
         .iter()

@@ -73,5 +73,7 @@ impl ConversationArguments {
 }
 
 fn as_i32(number: &async_graphql::Number) -> Option<i32> {
-    number.as_i64().and_then(|number| i32::try_from(number).ok())
+    number
+        .as_i64()
+        .and_then(|number| i32::try_from(number).ok())
 }

@@ -56,7 +56,9 @@ impl ErrorCode {
     /// The code as it stands in `extensions.code`.
     #[must_use]
     pub fn name(self) -> String {
-        async_graphql::resolver_utils::enum_value(self).to_string().replace('"', "")
+        async_graphql::resolver_utils::enum_value(self)
+            .to_string()
+            .replace('"', "")
     }
 }
 

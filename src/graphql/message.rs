@@ -62,6 +62,7 @@ impl Message {
     }
 
     /// The sender's own id for this message, for the sender's own clients; null to everyone else, and where none was given.
+    #[expect(clippy::unused_async, reason = "resolvers that may fail are async")]
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<&str>, Error> {
         let own = viewer(ctx)?.id == self.0.row.sender_id;
         let given = ClientMessageId::given(&self.0.row.client_message_id);

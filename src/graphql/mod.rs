@@ -148,7 +148,10 @@ pub fn sdl() -> String {
         .use_space_ident()
         .indent_width(2);
     let sdl = schema().sdl_with_options(options);
-    let sdl = sdl.replace("\nschema {", &format!("\n\"\"\"\n{SCHEMA}\n\"\"\"\nschema {{"));
+    let sdl = sdl.replace(
+        "\nschema {",
+        &format!("\n\"\"\"\n{SCHEMA}\n\"\"\"\nschema {{"),
+    );
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     format!("{}\n", lines.join("\n").trim())
 }

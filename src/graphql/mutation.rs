@@ -96,7 +96,9 @@ async fn read_conversation(
 ) -> Result<ReadConversationPayload, Error> {
     let viewer = viewer(ctx)?.id;
     let up_to = input.up_to.as_ref().map(|id| id.parse());
-    let up_to = up_to.transpose().map_err(|_| chat::Error::MessageNotFound)?;
+    let up_to = up_to
+        .transpose()
+        .map_err(|_| chat::Error::MessageNotFound)?;
     let read_count = chat(ctx)
         .read_conversation(viewer, &input.partner_id, up_to)
         .await?;

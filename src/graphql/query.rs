@@ -16,11 +16,7 @@ use crate::chat::{Chat, MessageId, NodeId, PageSize, user_id};
 /// Anything with an id of its own. Ids of messages, conversation partners and inboxes are opaque, start with `dm_` and
 /// name their type; a user's is the host application's own.
 #[derive(Debug, Interface)]
-#[graphql(field(
-    name = "id",
-    ty = "ID",
-    desc = "Unique among all nodes, and stable."
-))]
+#[graphql(field(name = "id", ty = "ID", desc = "Unique among all nodes, and stable."))]
 pub(crate) enum Node {
     /// A user of the host application.
     User(User),
@@ -47,7 +43,9 @@ impl Query {
             Ok(viewer) => chat(ctx).user(&viewer.subject).await.map_err(Error::from),
             Err(error) => Err(error),
         };
-        found.map(|user| user.map(|user| User(Arc::new(user)))).transpose()
+        found
+            .map(|user| user.map(|user| User(Arc::new(user))))
+            .transpose()
     }
 
     /// The viewer's inbox.
@@ -93,7 +91,9 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The partner: a user's id in the host application.")] partner_id: ID,
-        #[graphql(desc = "How many: 1 to 100; 50 when absent. The first that many, in the order asked for.")]
+        #[graphql(
+            desc = "How many: 1 to 100; 50 when absent. The first that many, in the order asked for."
+        )]
         limit: Option<i32>,
         #[graphql(desc = "Turns the order round: newest first.", default = false)] reversed: bool,
         #[graphql(

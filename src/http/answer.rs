@@ -29,13 +29,13 @@ impl MediaType {
             return Some(Self::Json);
         };
         let accept = accept.to_str().ok()?.to_ascii_lowercase();
-        accept.split(',').find_map(|range| {
-            match range.split(';').next().unwrap_or(range).trim() {
+        accept.split(',').find_map(
+            |range| match range.split(';').next().unwrap_or(range).trim() {
                 "application/graphql-response+json" => Some(Self::GraphqlResponse),
                 "application/json" | "application/*" | "*/*" => Some(Self::Json),
                 _ => None,
-            }
-        })
+            },
+        )
     }
 
     fn header(self) -> HeaderValue {
@@ -51,7 +51,9 @@ pub(super) fn json(status: StatusCode, media_type: MediaType, body: &impl Serial
     let body = serde_json::to_vec(body).expect("answers are JSON");
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, media_type.header());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, media_type.header());
     response
 }
 

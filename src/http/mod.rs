@@ -52,9 +52,13 @@ impl Server {
 
 /// Every path, with GraphiQL where it is asked for.
 pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
-    let graphql = routing::get(request::get).post(request::post);
     let mut router = Router::new()
-        .route("/graphql", graphql.fallback(only_get_and_post))
+        .route(
+            "/graphql",
+            routing::get(request::get)
+                .post(request::post)
+                .fallback(only_get_and_post),
+        )
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
     if graphiql {
@@ -68,12 +72,17 @@ async fn only_get_and_post(request: Request) -> Response {
     let refusal = Refusal::new(ErrorCode::BadRequest, message);
     let mut response = answer::refused(StatusCode::METHOD_NOT_ALLOWED, &refusal);
     let allow = axum::http::HeaderValue::from_static("GET, POST");
-    response.headers_mut().insert(axum::http::header::ALLOW, allow);
+    response
+        .headers_mut()
+        .insert(axum::http::header::ALLOW, allow);
     response
 }
 
 async fn not_found(request: Request) -> Response {
-    let message = format!("there is nothing at {}: GraphQL is at /graphql", request.uri().path());
+    let message = format!(
+        "there is nothing at {}: GraphQL is at /graphql",
+        request.uri().path()
+    );
     let refusal = Refusal::new(ErrorCode::BadRequest, message);
     answer::refused(StatusCode::NOT_FOUND, &refusal)
 }

@@ -11,7 +11,8 @@ pub(super) async fn graphiql(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT_ENCODING);
     let accepts = accepts.and_then(|value| value.to_str().ok()).unwrap_or("*");
     if !accepts.contains("gzip") && !accepts.contains('*') {
-        let mut response = Response::new(Body::from("this page is sent with Content-Encoding: gzip"));
+        let mut response =
+            Response::new(Body::from("this page is sent with Content-Encoding: gzip"));
         *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
         return response;
     }

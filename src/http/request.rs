@@ -44,7 +44,7 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
     let (mut parts, _) = request.into_parts();
     if parts.headers.contains_key(UPGRADE) {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &server).await {
-            Ok(upgrade) => socket::open(server, &parts.headers, upgrade).await,
+            Ok(upgrade) => socket::open(server, &parts.headers, upgrade),
             Err(rejection) => {
                 let refusal = Refusal::new(ErrorCode::BadRequest, rejection.to_string());
                 answer::refused(rejection.status(), &refusal)
@@ -233,7 +233,9 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<P
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let Some(content_type) = content_type else {
         return false;
     };
@@ -250,8 +252,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn read_url(query: &str) -> Result<Params, Refused> {
-    let refuse =
-        |message: String| (StatusCode::BAD_REQUEST, Refusal::new(ErrorCode::BadRequest, message));
+    let refuse = |message: String| {
+        (
+            StatusCode::BAD_REQUEST,
+            Refusal::new(ErrorCode::BadRequest, message),
+        )
+    };
     let mut params = Params::default();
     let mut found = false;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -274,8 +280,9 @@ fn read_url(query: &str) -> Result<Params, Refused> {
                     .unwrap_or_default();
             }
             "extensions" if !value.is_empty() => {
-                serde_json::from_str::<Option<JsonMap>>(&value)
-                    .map_err(|error| refuse(format!("extensions: this is no JSON object: {error}")))?;
+                serde_json::from_str::<Option<JsonMap>>(&value).map_err(|error| {
+                    refuse(format!("extensions: this is no JSON object: {error}"))
+                })?;
             }
             _ => {}
         }

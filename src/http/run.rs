@@ -10,7 +10,8 @@ impl Server {
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs
     /// up.
     pub(super) async fn run(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Response {
-        let changes = prepared.kind == OperationType::Mutation || !prepared.operation.marks.is_empty();
+        let changes =
+            prepared.kind == OperationType::Mutation || !prepared.operation.marks.is_empty();
         if !changes {
             return self.execute(prepared, caller).await;
         }
@@ -41,4 +42,3 @@ impl Server {
 pub(super) fn is_refused(response: &Response) -> bool {
     !response.errors.is_empty() && response.data == async_graphql::Value::Null
 }
-

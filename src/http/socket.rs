@@ -38,7 +38,7 @@ const READ_BUFFER: usize = 4_096;
 const REASON_BYTES: usize = 123;
 
 /// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
-pub(super) async fn open(
+pub(super) fn open(
     server: Arc<Server>,
     headers: &HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -139,7 +139,10 @@ impl Session {
         let ended = if offers_protocol {
             self.converse().await
         } else {
-            close(4406, "Subprotocol not acceptable: offer graphql-transport-ws")
+            close(
+                4406,
+                "Subprotocol not acceptable: offer graphql-transport-ws",
+            )
         };
         let farewell = match ended {
             Ok(()) | Err(End::Closed) => None,
@@ -386,9 +389,11 @@ async fn sleep_until(moment: Option<Instant>) {
 }
 
 fn expiry_of(identity: &Identity) -> Instant {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let seconds = u64::try_from(identity.expires_at).unwrap_or(0);
     // A token may be good for longer than a timer counts.
     let left = Duration::from_secs(seconds).saturating_sub(now);
-    Instant::now() + left.min(Duration::from_secs(86_400 * 365))
+    Instant::now() + left.min(Duration::from_hours(24 * 365))
 }

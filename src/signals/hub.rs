@@ -91,7 +91,10 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut shard = self.hub.shard(self.user);
         self.latest = None;
-        if shard.get(&self.user).is_some_and(|latest| latest.receiver_count() == 0) {
+        if shard
+            .get(&self.user)
+            .is_some_and(|latest| latest.receiver_count() == 0)
+        {
             shard.remove(&self.user);
         }
     }

@@ -69,7 +69,9 @@ impl Hints {
             && !ends.is_empty()
             && bus.try_send(ends).is_err()
         {
-            tracing::debug!("the bus is behind: other servers find these signals by their slow tick");
+            tracing::debug!(
+                "the bus is behind: other servers find these signals by their slow tick"
+            );
         }
     }
 }

@@ -1,1 +1,15 @@
-fn main() {}
+//! The tests: black box, through the real HTTP and WebSocket, by the function that `main` calls, on SQLite and on a
+//! PostgreSQL that the harness starts once.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[macro_use]
+mod harness;
+
+mod writer;

@@ -18,7 +18,7 @@ if [ -n "$2" ]; then
   $as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$folder/initdb.log" 2>&1 ||
     { cat "$folder/initdb.log"; rm -rf "$folder"; exit 1; }
   $as "$bin/postgres" -D "$folder/data" -p "$2" -k "$folder" -c listen_addresses=127.0.0.1 -c max_connections=300 \
-    -c fsync="$3" -c shared_buffers=256MB -c max_wal_size=4GB >"$folder/postgres.log" 2>&1 &
+    -c fsync="$3" -c log_line_prefix='%d|' -c shared_buffers=256MB -c max_wal_size=4GB >"$folder/postgres.log" 2>&1 &
   server=$!
 fi
 echo ready

@@ -26,13 +26,14 @@ impl Guard {
     /// A PostgreSQL of our own, waited for until it answers.
     pub(crate) fn postgres(fsync: bool) -> Self {
         let guard = Self::start(Some(fsync));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while std::net::TcpStream::connect(("127.0.0.1", guard.port)).is_err() {
             assert!(
                 Instant::now() < deadline,
                 "PostgreSQL did not start: see {}/postgres.log",
                 guard.folder.display()
             );
+            #[expect(clippy::disallowed_methods, reason = "nothing else runs yet")]
             std::thread::sleep(Duration::from_millis(20));
         }
         guard

@@ -127,9 +127,8 @@ fn check_quotes(raw: &[u8]) -> Result<(), String> {
     }
     for byte in raw {
         state = match (state, byte) {
-            (State::Start | State::Closed, b'"') => State::Quoted,
             (State::Quoted, b'"') => State::Closed,
-            (State::Quoted, _) => State::Quoted,
+            (State::Start | State::Closed, b'"') | (State::Quoted, _) => State::Quoted,
             (State::Bare, b'"') => {
                 return Err("a quote inside a field without quotes: put the field in quotes, and double the one in it".to_owned());
             }
@@ -237,7 +236,7 @@ impl Parser {
         let content = Content::parse(content.to_owned(), self.content_limit)
             .map_err(|error| error.to_string())?;
         Ok(Line {
-            line,
+            number: line,
             sender,
             recipient,
             conversation: history.conversation(sender, recipient),

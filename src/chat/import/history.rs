@@ -21,7 +21,8 @@ pub(super) struct History {
 /// One message, as its line in the file has it.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) line: u64,
+    /// Where it begins in the file.
+    pub(super) number: u64,
     pub(super) sender: usize,
     pub(super) recipient: usize,
     pub(super) conversation: usize,
@@ -105,10 +106,10 @@ impl History {
             .iter()
             .filter_map(|line| Some((line, end(line).filter(|end| line.sent_at <= *end)?)))
             .collect();
-        old.sort_by_key(|(line, _)| line.line);
+        old.sort_by_key(|(line, _)| line.number);
         let mut faults = Faults::default();
         for (line, end) in old {
-            faults.push(line.line, || {
+            faults.push(line.number, || {
                 format!(
                     "{:?} and {:?} have a message of {} already, and only newer ones can be added: leave this one out",
                     self.people[line.sender].subject.as_str(),

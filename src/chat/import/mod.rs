@@ -8,10 +8,7 @@ mod file;
 mod history;
 mod write;
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, path::Path};
 
 use sea_orm::DbErr;
 
@@ -63,31 +60,23 @@ pub async fn csv(
 ) -> Result<Summary, ImportError> {
     let data = tokio::fs::read(file)
         .await
-        .map_err(|cause| ImportError::Unreadable {
-            file: file.to_owned(),
-            cause,
-        })?;
+        .map_err(ImportError::Unreadable)?;
     let history = file::parse(&data, limits, clock.now()).map_err(ImportError::Faults)?;
     drop(data);
     write::store(store, history, clock.now(), progress).await
 }
 
-/// Why nothing was imported. Its `Display` is for the person who runs the import.
+/// Why nothing was imported. Its `Display` is for the person who runs the import, and knows which file it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read.
-    #[error("{}: {cause}", file.display())]
-    Unreadable {
-        /// Which file.
-        file: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
+    #[error("the file cannot be read: {0}")]
+    Unreadable(io::Error),
     /// The file was read, and cannot be right.
-    #[error("nothing was imported\n{0}")]
+    #[error("{0}")]
     Faults(Faults),
     /// The database did not take it.
-    #[error("nothing was imported: {}", advise(.0))]
+    #[error("{}", advise(.0))]
     Database(DbErr),
     /// The transaction was complete, and the connection broke before the database answered.
     #[error(

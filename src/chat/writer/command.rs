@@ -46,7 +46,7 @@ pub(crate) struct Read {
     /// Whether everything up to `up_to` is read afterwards, so that `read_seq` may move there.
     pub(crate) complete: bool,
     /// What a transaction turned read whose COMMIT got no answer: it counts, whether it was stored then or is now.
-    pub(crate) perhaps_read: BTreeSet<i64>,
+    pub(crate) maybe_stored: BTreeSet<i64>,
 }
 
 /// What a command came to.

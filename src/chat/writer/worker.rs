@@ -97,7 +97,6 @@ impl Worker {
                 Err(Failure::Database(Trouble::Away, error)) if attempt > ATTEMPTS => {
                     return give_up(commands, error);
                 }
-                Err(Failure::Database(Trouble::Full, error)) => return give_up(commands, error),
                 // A lock was not to be had in time: take those that are free, and set the others aside.
                 Err(Failure::Database(Trouble::Busy, _)) if locking == Locking::Wait => {
                     locking = Locking::SkipBusy;
@@ -107,7 +106,9 @@ impl Worker {
                     tracing::warn!(%error, commands = commands.len(), "a batch broke off and is run again");
                 }
                 Err(Failure::Database(Trouble::Conflict, _)) if attempt == 1 => {}
-                Err(Failure::Unconnected(error)) => return give_up(commands, error),
+                Err(Failure::Unconnected(error) | Failure::Database(Trouble::Full, error)) => {
+                    return give_up(commands, error);
+                }
                 Err(Failure::Database(..)) => return self.store_one_by_one(commands).await,
             }
         }

@@ -69,7 +69,10 @@ impl Shape {
         let places = std::mem::take(&mut error.locations);
         let places = places.into_iter();
         error.locations = places.filter_map(|at| placed(at, &self.sources)).collect();
-        let coded = error.extensions.as_ref().is_some_and(|e| e.get("code").is_some());
+        let coded = error
+            .extensions
+            .as_ref()
+            .is_some_and(|e| e.get("code").is_some());
         if !coded {
             // Nothing of ours: the executor failed at something that the gate should have refused.
             let internal = Error::from(crate::chat::Error::internal(error.message.clone()));

@@ -1,0 +1,165 @@
+//! A proxy before PostgreSQL, which breaks connections where a test wants it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    sync::watch,
+};
+
+use super::database::{TestDatabase, postgres};
+
+/// The simple query `COMMIT`, as it goes over the wire.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct State {
+    /// How many of the next COMMITs lose their answer.
+    unanswered: AtomicUsize,
+    /// How many of the next COMMITs never arrive.
+    swallowed: AtomicUsize,
+    /// How many COMMITs were disturbed.
+    disturbed: AtomicUsize,
+    /// Whether connections are let through; none stays open while not.
+    open: watch::Sender<bool>,
+}
+
+impl Proxy {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            unanswered: AtomicUsize::new(0),
+            swallowed: AtomicUsize::new(0),
+            disturbed: AtomicUsize::new(0),
+            open: watch::Sender::new(true),
+        });
+        let shared = state.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *shared.open.borrow() {
+                    tokio::spawn(shared.clone().carry(client));
+                }
+            }
+        });
+        Self {
+            address,
+            state,
+            task,
+        }
+    }
+
+    /// The database's address through this proxy.
+    pub(crate) fn url(&self, database: &TestDatabase) -> String {
+        format!(
+            "postgres://postgres@{}/{}?sslmode=disable",
+            self.address, database.name
+        )
+    }
+
+    /// The next COMMITs are stored, and their connections cut before the answer.
+    pub(crate) fn lose_answers(&self, commits: usize) {
+        self.state.unanswered.store(commits, Ordering::SeqCst);
+    }
+
+    /// The next COMMITs never arrive: their connections are cut before.
+    pub(crate) fn swallow(&self, commits: usize) {
+        self.state.swallowed.store(commits, Ordering::SeqCst);
+    }
+
+    /// How many COMMITs were disturbed so far.
+    pub(crate) fn disturbed(&self) -> usize {
+        self.state.disturbed.load(Ordering::SeqCst)
+    }
+
+    /// Cuts every connection, and refuses new ones.
+    pub(crate) fn close(&self) {
+        self.state.open.send_replace(false);
+    }
+
+    /// Lets connections through again.
+    pub(crate) fn open(&self) {
+        self.state.open.send_replace(true);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One less, where there is one.
+fn take_one(counter: &AtomicUsize) -> bool {
+    let less = |count: usize| count.checked_sub(1);
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
+}
+
+impl State {
+    /// One connection, until either side ends or a test cuts it.
+    async fn carry(self: Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", postgres().port())).await else {
+            return;
+        };
+        let mut open = self.open.subscribe();
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        // Both halves live here, so that leaving this scope cuts both connections.
+        tokio::select! {
+            _ = open.wait_for(|open| !open) => {}
+            () = self.exchange(from_client, to_server, from_server, to_client) => {}
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut from_client: OwnedReadHalf,
+        mut to_server: OwnedWriteHalf,
+        mut from_server: OwnedReadHalf,
+        mut to_client: OwnedWriteHalf,
+    ) {
+        let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+        loop {
+            tokio::select! {
+                read = from_client.read(&mut asked) => {
+                    let Ok(length @ 1..) = read else { return };
+                    let bytes = &asked[..length];
+                    let commits = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
+                    if commits && take_one(&self.swallowed) {
+                        self.disturbed.fetch_add(1, Ordering::SeqCst);
+                        return;
+                    }
+                    if to_server.write_all(bytes).await.is_err() {
+                        return;
+                    }
+                    if commits && take_one(&self.unanswered) {
+                        // Its answer tells that it is stored; the client does not hear of it.
+                        let _ = from_server.read(&mut answered).await;
+                        self.disturbed.fetch_add(1, Ordering::SeqCst);
+                        return;
+                    }
+                }
+                read = from_server.read(&mut answered) => {
+                    let Ok(length @ 1..) = read else { return };
+                    if to_client.write_all(&answered[..length]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
