@@ -221,8 +221,7 @@ async fn import_file(settings: Import) -> anyhow::Result<()> {
     .await;
     bar.finish_and_clear();
     store.close().await;
-    let imported =
-        imported.with_context(|| format!("nothing was imported from {}", file.display()))?;
+    let imported = imported.with_context(|| format!("import of {}", file.display()))?;
     println!(
         "imported {} messages in {} conversations between {} users, {} of them new",
         imported.messages, imported.conversations, imported.users, imported.new_users

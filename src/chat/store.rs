@@ -2,7 +2,9 @@ use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction,
+    DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
@@ -75,6 +77,17 @@ impl fmt::Debug for DatabaseUrl {
         };
         f.write_str(&shown)
     }
+}
+
+/// How long a transaction on PostgreSQL may hold things up, in milliseconds; 0 is without end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Waiting for one lock.
+    pub(crate) lock: u32,
+    /// Running one statement.
+    pub(crate) statement: u32,
+    /// Waiting, with locks held, for a server of ours that hangs.
+    pub(crate) idle: u32,
 }
 
 /// The two ways into the database: many connections that read, few that write.
@@ -176,6 +189,35 @@ impl Store {
         Ok(Migrator::get_pending_migrations(&self.write)
             .await?
             .is_empty())
+    }
+
+    /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. Its patience is
+    /// set by the transaction itself, so that a pooler between may hand each one another connection.
+    pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
+        let options = match self.backend {
+            DbBackend::Sqlite => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            },
+            _ => TransactionOptions {
+                isolation_level: Some(IsolationLevel::ReadCommitted),
+                ..TransactionOptions::default()
+            },
+        };
+        let tx = self.write.begin_with_options(options).await?;
+        if self.backend != DbBackend::Sqlite {
+            let Patience {
+                lock,
+                statement,
+                idle,
+            } = patience;
+            let sql = format!(
+                "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
+                 SET LOCAL idle_in_transaction_session_timeout = {idle}"
+            );
+            tx.execute_unprepared(&sql).await?;
+        }
+        Ok(tx)
     }
 
     /// Closes every connection.

@@ -163,7 +163,8 @@ impl SignalStream {
     pub async fn next(&mut self) -> Result<Vec<Signal>, Error> {
         loop {
             self.listener.catch_up();
-            match self.read_on().await {
+            // Boxed, so that a listener that waits holds nothing of the reading.
+            match Box::pin(self.read_on()).await {
                 Ok(Step::Told(signals)) => return Ok(signals),
                 Ok(Step::AtEnd) => self.listener.wait().await,
                 Ok(Step::NotYet) | Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,

@@ -1,12 +1,10 @@
 //! Users: they appear by their first request, or because the host application names them.
 
 use entity::user;
-use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{Chat, Error, Subject, Username, query, rows::Rows, user_id};
+use super::{Chat, Error, Store, Subject, Username, query, rows::Rows, store::Patience, user_id};
 
 /// A name that somebody gives a user, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl Chat {
             username: naming.map_or(subject.as_str(), |naming| naming.username.as_str()),
             named_at,
         };
-        store(&self.store.write, &[arrival], self.clock.now()).await?;
+        store(&self.store, &[arrival], self.clock.now()).await?;
         self.known.insert(id, Known { named_at });
         Ok(id)
     }
@@ -77,7 +75,7 @@ impl Chat {
                 named_at: now,
             })
             .collect();
-        store(&self.store.write, &arrivals, now).await?;
+        store(&self.store, &arrivals, now).await?;
         let ids = users.iter().map(|(subject, _)| user_id(subject.as_str()));
         let found = query::Users::load(&self.store.read, ids).await?;
         users
@@ -95,9 +93,16 @@ impl Chat {
     }
 }
 
+/// An import may hold these rows for long: whoever waits for it is refused rather than keeping a connection from others.
+const PATIENCE: Patience = Patience {
+    lock: 500,
+    statement: 5_000,
+    idle: 2_000,
+};
+
 /// A transaction of its own, before any batch's locks: rows in the order of their ids, so that two cannot deadlock.
-async fn store(db: &DatabaseConnection, arrivals: &[Arrival<'_>], now: i64) -> Result<(), Error> {
-    let tx = db.begin().await?;
+async fn store(store: &Store, arrivals: &[Arrival<'_>], now: i64) -> Result<(), Error> {
+    let tx = store.begin(PATIENCE).await?;
     insert(&tx, arrivals, now).await?;
     tx.commit().await?;
     Ok(())

@@ -17,7 +17,7 @@ use axum::{
     response::Response,
 };
 use futures_util::{
-    Stream, StreamExt as _,
+    FutureExt as _, Stream, StreamExt as _,
     future::AbortHandle,
     stream::{self, BoxStream, SelectAll, abortable},
 };
@@ -60,9 +60,8 @@ pub(super) fn open(
         .write_buffer_size(0)
         .max_message_size(limit)
         .max_frame_size(limit)
-        .on_upgrade(move |socket| async move {
-            let socket = Session::new(server, socket, identity);
-            let _ = tasks.spawn(socket.run(offers)).await;
+        .on_upgrade(move |socket| {
+            tasks.track_future(Session::new(server, socket, identity).run(offers))
         })
 }
 
@@ -193,7 +192,7 @@ impl Session {
             None | Some(Err(_)) => Err(End::Gone),
             Some(Ok(Message::Close(_))) => Err(End::Closed),
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-                Ok(message) => self.act(message).await,
+                Ok(message) => Box::pin(self.act(message)).await,
                 Err(error) => close(4400, &format!("Invalid message: {error}")),
             },
             Some(Ok(Message::Binary(_))) => close(4400, "Invalid message: send text"),
@@ -333,7 +332,8 @@ fn operation(
     caller: Caller,
     progress: Progress,
 ) -> impl Stream<Item = Told> + Send + 'static {
-    stream::once(async move {
+    // Boxed, so that what starts an operation is given back once it has started: listeners are many, and live long.
+    let start = async move {
         let prepared = match server.gate.prepare(&params) {
             Ok(prepared) => prepared,
             Err(refusal) => return stream::iter([Told::Error(refusal.errors())]).boxed(),
@@ -364,8 +364,8 @@ fn operation(
                 std::future::ready(told)
             })
             .boxed()
-    })
-    .flatten()
+    };
+    stream::once(start.boxed()).flatten()
 }
 
 fn close(code: u16, reason: &str) -> Step {

@@ -3,17 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use entity::message;
-use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr};
 use uuid::Uuid;
 
 use super::{
     ImportError, Summary,
     history::{History, Person, Side, Tally},
 };
-use crate::chat::{Store, error::Trouble, rows::Rows};
+use crate::chat::{Store, error::Trouble, rows::Rows, store::Patience};
 
 /// The most rows in one statement.
 const CHUNK: usize = 2_000;
@@ -31,7 +28,7 @@ pub(super) async fn store(
     if total == 0 {
         return Ok(summary(&history, 0));
     }
-    let tx = begin(store).await?;
+    let tx = store.begin(PATIENCE).await?;
     let new_users = insert_people(&tx, &history.people, now).await?;
     lock(&tx, &history.people).await?;
     find_ends(&tx, &mut history).await?;
@@ -71,27 +68,11 @@ fn summary(history: &History, new_users: u64) -> Summary {
 
 /// Whoever else writes to these users waits for as long as their own limits say. The import itself gives up on a lock
 /// that it does not get, takes as long as it needs for a statement, and lets go where it is stopped between two.
-async fn begin(store: &Store) -> Result<DatabaseTransaction, DbErr> {
-    let options = match store.backend {
-        DbBackend::Sqlite => TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        },
-        _ => TransactionOptions {
-            isolation_level: Some(IsolationLevel::ReadCommitted),
-            ..TransactionOptions::default()
-        },
-    };
-    let tx = store.write.begin_with_options(options).await?;
-    if store.backend != DbBackend::Sqlite {
-        tx.execute_unprepared(
-            "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; \
-             SET LOCAL idle_in_transaction_session_timeout = '60s'",
-        )
-        .await?;
-    }
-    Ok(tx)
-}
+const PATIENCE: Patience = Patience {
+    lock: 10_000,
+    statement: 0,
+    idle: 60_000,
+};
 
 /// Users and inboxes that are not there yet, in the order of their ids, which is everybody's: two that insert the same
 /// ones cannot deadlock. This comes before the locks, and waits for nobody who holds one. Answers with how many are new.

@@ -11,15 +11,12 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use entity::{message, signal::Kind};
-use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, IsolationLevel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
-};
+use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 use uuid::Uuid;
 
 use super::command::{Action, Command, Outcome, Read, Send};
 use crate::{
-    chat::{Error, Message, Store, error::Trouble, query::Users},
+    chat::{Error, Message, Store, error::Trouble, query::Users, store::Patience},
     signals::Hints,
 };
 
@@ -82,37 +79,21 @@ pub(super) async fn store(
     Ok(verdicts)
 }
 
-/// A stuck transaction, ours or another's, must not hold anybody up for long. Everything is set by the transaction
-/// itself, whatever the server's defaults, so that a pooler between may hand each one another connection.
+/// A stuck transaction, ours or another's, must not hold anybody up for long.
+const PATIENCE: Patience = Patience {
+    lock: 500,
+    statement: 5_000,
+    idle: 2_000,
+};
+
 async fn begin(store: &Store) -> Result<DatabaseTransaction, Failure> {
-    let options = match store.backend {
-        DbBackend::Sqlite => TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        },
-        _ => TransactionOptions {
-            isolation_level: Some(IsolationLevel::ReadCommitted),
-            ..TransactionOptions::default()
-        },
-    };
-    let tx = store
-        .write
-        .begin_with_options(options)
-        .await
-        .map_err(|error| match (&error, Trouble::of(&error)) {
-            (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), _) | (_, Trouble::Busy) => {
-                Failure::Unconnected(error)
-            }
-            (_, trouble) => Failure::Database(trouble, error),
-        })?;
-    if store.backend != DbBackend::Sqlite {
-        tx.execute_unprepared(
-            "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '5s'; \
-             SET LOCAL idle_in_transaction_session_timeout = '2s'",
-        )
-        .await?;
-    }
-    Ok(tx)
+    let tx = store.begin(PATIENCE).await;
+    tx.map_err(|error| match (&error, Trouble::of(&error)) {
+        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), _) | (_, Trouble::Busy) => {
+            Failure::Unconnected(error)
+        }
+        (_, trouble) => Failure::Database(trouble, error),
+    })
 }
 
 /// The COMMIT got no answer: what was turned read counts for its caller, whether it was stored or is now.
