@@ -8,6 +8,11 @@ use sea_orm::{
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
+use super::error::Trouble;
+
+/// How often a migration is tried again that another server may be at.
+const MIGRATION_ATTEMPTS: u32 = 3;
+
 /// Which database, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -157,6 +162,15 @@ impl Store {
     /// # Errors
     /// Where the database is away or a migration fails.
     pub async fn migrate(&self) -> Result<(), DbErr> {
+        for _ in 0..MIGRATION_ATTEMPTS {
+            match Migrator::up(&self.write, None).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Trouble::of(&error) == Trouble::Away => return Err(error),
+                // Another server may have started at the same moment, and be at the same tables.
+                Err(error) => tracing::info!(%error, "the migration is tried again"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         Migrator::up(&self.write, None).await
     }
 

@@ -58,7 +58,7 @@ impl Chat {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn signal_cursor(&self, viewer: Uuid) -> Result<SignalCursor, Error> {
-        let end = self.log_page(viewer, i64::MAX - PAGE).await?;
+        let end = self.log_page(viewer, i64::MAX).await?;
         let end = end.first().ok_or_else(no_inbox)?;
         Ok(SignalCursor {
             epoch: end.epoch,
@@ -117,7 +117,7 @@ impl Chat {
              s.position, s.kind, s.conversation_id, s.seq \
              FROM inbox i LEFT JOIN signal s ON s.user_id = i.user_id AND s.position > $2 AND s.position <= $3 \
              WHERE i.user_id = $1 ORDER BY s.position",
-            [user.into(), after.into(), (after + PAGE).into()],
+            [user.into(), after.into(), after.saturating_add(PAGE).into()],
         );
         let rows = db.query_all_raw(statement).await?;
         let rows = rows.iter().map(|row| LogRow::from_query_result(row, ""));

@@ -120,41 +120,33 @@ impl OneMessage {
     }
 }
 
-#[Object(use_type_description)]
-impl SendMessagePayload {
-    /// The message.
-    async fn message(&self) -> &Message {
-        &self.0.message
-    }
+macro_rules! payload_object {
+    ($name:ident) => {
+        #[Object(use_type_description)]
+        impl $name {
+            /// The message.
+            async fn message(&self) -> &Message {
+                &self.0.message
+            }
 
-    /// The viewer's side of the conversation, afterwards.
-    async fn conversation_partner(&self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
-        self.0.side.existing(ctx).await
-    }
+            /// The viewer's side of the conversation, afterwards.
+            async fn conversation_partner(
+                &self,
+                ctx: &Context<'_>,
+            ) -> Result<ConversationPartner, Error> {
+                self.0.side.existing(ctx).await
+            }
 
-    /// The viewer's inbox, afterwards.
-    async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
-        self.0.side.inbox(ctx).await
-    }
+            /// The viewer's inbox, afterwards.
+            async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
+                self.0.side.inbox(ctx).await
+            }
+        }
+    };
 }
 
-#[Object(use_type_description)]
-impl ReadMessagePayload {
-    /// The message.
-    async fn message(&self) -> &Message {
-        &self.0.message
-    }
-
-    /// The viewer's side of the conversation, afterwards.
-    async fn conversation_partner(&self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
-        self.0.side.existing(ctx).await
-    }
-
-    /// The viewer's inbox, afterwards.
-    async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
-        self.0.side.inbox(ctx).await
-    }
-}
+payload_object!(SendMessagePayload);
+payload_object!(ReadMessagePayload);
 
 /// A message was sent, by the viewer or to the viewer.
 #[derive(Debug, Description)]

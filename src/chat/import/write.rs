@@ -10,7 +10,7 @@ use super::{
     ImportError, Summary,
     history::{History, Person, Side, Tally},
 };
-use crate::chat::{Store, error::Trouble, rows::Rows, store::Patience};
+use crate::chat::{Store, error::Trouble, rows::Rows, store::Patience, writer::insert_messages};
 
 /// The most rows in one statement.
 const CHUNK: usize = 2_000;
@@ -41,7 +41,7 @@ pub(super) async fn store(
     let mut rest = messages.as_slice();
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at(chunk_length(rest));
-        write_messages(&tx, chunk).await?;
+        insert_messages(&tx, chunk.iter()).await?;
         rest = after;
         progress((total - rest.len()) as u64, total as u64);
     }
@@ -204,39 +204,6 @@ fn chunk_length(messages: &[message::Model]) -> usize {
         bytes <= CHUNK_BYTES
     });
     fitting.count().max(1)
-}
-
-async fn write_messages(
-    tx: &DatabaseTransaction,
-    messages: &[message::Model],
-) -> Result<(), DbErr> {
-    let messages = || messages.iter();
-    let statement = Rows::default()
-        .uuids("conversation_id", messages().map(|m| m.conversation_id))
-        .integers("seq", messages().map(|m| m.seq))
-        .uuids("sender_id", messages().map(|m| m.sender_id))
-        .uuids("recipient_id", messages().map(|m| m.recipient_id))
-        .texts("content", messages().map(|m| m.content.clone()))
-        .integers("sent_at", messages().map(|m| m.sent_at))
-        // Rows know no null: no time lies before 1970.
-        .integers("read_at", messages().map(|m| m.read_at.unwrap_or(-1)))
-        .texts(
-            "client_message_id",
-            messages().map(|m| m.client_message_id.clone()),
-        )
-        .integers(
-            "recipient_position",
-            messages().map(|m| m.recipient_position),
-        )
-        .statement(
-            tx.get_database_backend(),
-            "INSERT INTO message (conversation_id, seq, sender_id, recipient_id, content, sent_at, read_at, \
-             client_message_id, recipient_position) \
-             SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, NULLIF(read_at, -1), \
-             client_message_id, recipient_position FROM {rows}",
-        );
-    tx.execute_raw(statement).await?;
-    Ok(())
 }
 
 /// Both sides of every conversation. Where something was unread before, `read_seq` lies before that and stays.

@@ -13,7 +13,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::command::{Read, Send};
+pub(crate) use self::{
+    batch::insert_messages,
+    command::{Read, Send},
+};
 use self::{
     command::{Action, Command, Outcome},
     queue::Queue,

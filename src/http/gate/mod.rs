@@ -22,13 +22,15 @@ use apollo_compiler::{
     schema::Name,
     validation::Valid,
 };
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 
 pub(super) use self::{refusal::Refusal, shape::Shape};
 use crate::graphql::{ErrorCode, Operation};
 
-/// How many documents' verdicts are kept. Clients send the same few again and again.
+/// How many documents' verdicts are kept, and how many bytes of their text. Clients send the same few again and again; a
+/// parsed document takes some twenty times its text.
 const DOCUMENTS: usize = 1_024;
+const DOCUMENT_BYTES: u64 = 1 << 20;
 /// Longer documents are checked anew each time rather than kept.
 const LONGEST_KEPT: usize = 16_384;
 /// Nested selection sets, in the text of one document.
@@ -41,8 +43,18 @@ pub(super) struct Gate {
     schema: Valid<Schema>,
     /// From interface to the object types that implement it.
     implementers: HashMap<Name, Vec<Name>>,
-    verdicts: Cache<String, Verdict>,
+    verdicts: Cache<String, Verdict, ByLength>,
     field_limit: usize,
+}
+
+/// What a kept verdict takes, by its document's length.
+#[derive(Clone)]
+struct ByLength;
+
+impl Weighter<String, Verdict> for ByLength {
+    fn weight(&self, text: &String, _: &Verdict) -> u64 {
+        text.len() as u64
+    }
 }
 
 type Verdict = Arc<Result<Valid<ExecutableDocument>, Refusal>>;
@@ -79,7 +91,7 @@ impl Gate {
         Self {
             schema,
             implementers,
-            verdicts: Cache::new(DOCUMENTS),
+            verdicts: Cache::with_weighter(DOCUMENTS, DOCUMENT_BYTES, ByLength),
             field_limit,
         }
     }

@@ -8,6 +8,8 @@ mod find;
 mod number;
 mod write;
 
+pub(crate) use self::write::insert_messages;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use entity::{message, signal::Kind};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::signal::Kind;
+use entity::{message, signal::Kind};
 use sea_orm::{ActiveEnum as _, ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
@@ -99,31 +99,7 @@ impl Batch<'_> {
         for (_, message) in &mut self.messages {
             message.recipient_position = positions[&(message.conversation_id, message.seq)];
         }
-        let messages = || self.messages.iter().map(|(_, message)| message);
-        let statement = Rows::default()
-            .uuids("conversation_id", messages().map(|m| m.conversation_id))
-            .integers("seq", messages().map(|m| m.seq))
-            .uuids("sender_id", messages().map(|m| m.sender_id))
-            .uuids("recipient_id", messages().map(|m| m.recipient_id))
-            .texts("content", messages().map(|m| m.content.clone()))
-            .integers("sent_at", messages().map(|m| m.sent_at))
-            .texts(
-                "client_message_id",
-                messages().map(|m| m.client_message_id.clone()),
-            )
-            .integers(
-                "recipient_position",
-                messages().map(|m| m.recipient_position),
-            )
-            .statement(
-                tx.get_database_backend(),
-                "INSERT INTO message (conversation_id, seq, sender_id, recipient_id, content, sent_at, \
-                 client_message_id, recipient_position) \
-                 SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, \
-                 client_message_id, recipient_position FROM {rows}",
-            );
-        tx.execute_raw(statement).await?;
-        Ok(())
+        insert_messages(tx, self.messages.iter().map(|(_, message)| message)).await
     }
 
     /// Both sides of every conversation that was written to.
@@ -223,4 +199,38 @@ impl Batch<'_> {
         tx.execute_raw(statement).await?;
         Ok(())
     }
+}
+
+/// Stores messages as they are, in one statement.
+pub(crate) async fn insert_messages<'a>(
+    tx: &DatabaseTransaction,
+    messages: impl Iterator<Item = &'a message::Model> + Clone,
+) -> Result<(), DbErr> {
+    let messages = || messages.clone();
+    let statement = Rows::default()
+        .uuids("conversation_id", messages().map(|m| m.conversation_id))
+        .integers("seq", messages().map(|m| m.seq))
+        .uuids("sender_id", messages().map(|m| m.sender_id))
+        .uuids("recipient_id", messages().map(|m| m.recipient_id))
+        .texts("content", messages().map(|m| m.content.clone()))
+        .integers("sent_at", messages().map(|m| m.sent_at))
+        // Rows know no null: no time lies before 1970.
+        .integers("read_at", messages().map(|m| m.read_at.unwrap_or(-1)))
+        .texts(
+            "client_message_id",
+            messages().map(|m| m.client_message_id.clone()),
+        )
+        .integers(
+            "recipient_position",
+            messages().map(|m| m.recipient_position),
+        )
+        .statement(
+            tx.get_database_backend(),
+            "INSERT INTO message (conversation_id, seq, sender_id, recipient_id, content, sent_at, read_at, \
+             client_message_id, recipient_position) \
+             SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, NULLIF(read_at, -1), \
+             client_message_id, recipient_position FROM {rows}",
+        );
+    tx.execute_raw(statement).await?;
+    Ok(())
 }
