@@ -62,6 +62,7 @@ async fn measure(database: &str, url: &str, callers: usize, time: Duration) {
         readers: 32,
         writers: 2,
         acquire_timeout: Duration::from_secs(30),
+        read_timeout: Duration::from_secs(30),
         sqlite_full_sync: true,
     })
     .await

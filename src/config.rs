@@ -2,17 +2,45 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
 
 /// Direct messages between the users of your application, as a GraphQL server.
 #[derive(Debug, Parser)]
-#[command(name = "directmessages", version, max_term_width = 110)]
+#[command(
+    name = "directmessages",
+    version,
+    max_term_width = 110,
+    after_help = "RUST_LOG sets what is logged to standard error; it is warn,directmessages=info where it is not set."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the arguments and the environment, or ends the program with what is wrong, without showing a secret.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            let secret = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(flag)) => {
+                    flag.starts_with("--jwt-secret") || flag.starts_with("--database-url")
+                }
+                _ => false,
+            };
+            if secret {
+                let hidden = ContextValue::String("…".to_owned());
+                error.insert(ContextKind::InvalidValue, hidden);
+            }
+            error.exit()
+        })
+    }
 }
 
 /// What the program does.
@@ -64,7 +92,7 @@ pub struct Dev {
     /// Folder for the demo's database and key; made where it is missing. Delete it to start afresh.
     #[arg(long, default_value = ".directmessages")]
     pub folder: PathBuf,
-    /// A database of your own instead of the folder's: sqlite:PATH or postgres://…
+    /// A database of your own instead of the folder's: sqlite:PATH or `postgres://…`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
 }
@@ -154,7 +182,7 @@ pub struct Keys {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Database")]
 pub struct Database {
-    /// Where messages are kept: sqlite:PATH (made where it is missing), or <postgres://USER:PASSWORD@HOST/DATABASE>.
+    /// Where messages are kept: sqlite:PATH (made where it is missing), or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -171,6 +199,9 @@ pub struct Database {
     /// Seconds to wait for a connection before the database counts as away.
     #[arg(long, env = "CONNECT_TIMEOUT", default_value = "2", value_parser = parse_seconds)]
     pub connect_timeout: Duration,
+    /// Seconds that one reading statement may take before the database counts as away.
+    #[arg(long, env = "READ_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
+    pub read_timeout: Duration,
     /// SQLite: `full` waits for the disk at every commit; `normal` may lose the last commits when the power fails.
     #[arg(long, env = "SQLITE_SYNCHRONOUS", default_value = "full", value_enum)]
     pub sqlite_synchronous: Synchronous,
@@ -233,6 +264,7 @@ impl Database {
             readers: self.read_connections,
             writers: self.writers,
             acquire_timeout: self.connect_timeout,
+            read_timeout: self.read_timeout,
             sqlite_full_sync: self.sqlite_synchronous == Synchronous::Full,
         }
     }

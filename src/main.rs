@@ -1,9 +1,8 @@
 //! The program: one subcommand each for serving, trying, migrating and importing.
 
-use std::{io::IsTerminal as _, path::Path, process::ExitCode};
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use directmessages::{
     auth::Tokens,
     chat::{Clock, Subject, import},
@@ -23,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,directmessages=info"));
     tracing_subscriber::fmt()
@@ -128,7 +127,8 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             database_url,
             read_connections: 4,
             writers: 2,
-            connect_timeout: std::time::Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(5),
             sqlite_synchronous: Synchronous::Full,
         },
         bounds: Bounds::default(),

@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use entity::{conversation_partner, message, user};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult as _, IdenStatic as _,
-    Iterable as _, QueryResult, Statement,
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult as _, IdenStatic as _, Iterable as _,
+    QueryResult, Statement,
 };
 use uuid::Uuid;
 
-use super::{Error, MessageId, rows::Rows};
+use super::{Error, MessageId, rows::Rows, store::Reader};
 
 /// `alias.column AS prefixcolumn, …` for every column of a table, to be read back by the same prefix.
 pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
@@ -75,7 +75,7 @@ impl Users {
     }
 
     pub(super) async fn of_messages(
-        db: &DatabaseConnection,
+        db: &Reader,
         messages: &[message::Model],
     ) -> Result<Self, DbErr> {
         let ids = messages.iter().flat_map(|m| [m.sender_id, m.recipient_id]);
@@ -94,7 +94,7 @@ impl Users {
 
 /// Messages by their places. Those that cannot be seen are left out.
 pub(super) async fn messages(
-    db: &DatabaseConnection,
+    db: &Reader,
     ids: &[MessageId],
 ) -> Result<HashMap<MessageId, message::Model>, DbErr> {
     let sql = format!(
@@ -138,7 +138,7 @@ pub struct Side {
 
 /// The sides of several (viewer, partner) pairs.
 pub(super) async fn sides(
-    db: &DatabaseConnection,
+    db: &Reader,
     pairs: &[(Uuid, Uuid)],
 ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
     let sql = format!(
@@ -170,7 +170,7 @@ pub(super) async fn sides(
 
 /// A page of a viewer's partners, latest first, from below `before`.
 pub(super) async fn partners(
-    db: &DatabaseConnection,
+    db: &Reader,
     viewer: Uuid,
     before: i64,
     limit: u64,
@@ -222,10 +222,7 @@ fn partner_of(row: &QueryResult) -> Result<Option<Partner>, Error> {
 }
 
 /// What stands as one user's inbox.
-pub(super) async fn inbox(
-    db: &DatabaseConnection,
-    user: Uuid,
-) -> Result<entity::inbox::Model, Error> {
+pub(super) async fn inbox(db: &Reader, user: Uuid) -> Result<entity::inbox::Model, Error> {
     entity::inbox::Entity::find_by_id(user)
         .one(db)
         .await?
@@ -233,10 +230,7 @@ pub(super) async fn inbox(
 }
 
 /// A user by the host application's id.
-pub(super) async fn user(
-    db: &DatabaseConnection,
-    subject: &str,
-) -> Result<Option<user::Model>, DbErr> {
+pub(super) async fn user(db: &Reader, subject: &str) -> Result<Option<user::Model>, DbErr> {
     let user = user::Entity::find_by_id(super::user_id(subject))
         .one(db)
         .await?;

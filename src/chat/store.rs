@@ -2,9 +2,9 @@ use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction,
-    DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    DbErr, ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait as _,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
@@ -24,6 +24,8 @@ pub struct StoreOptions {
     pub writers: u32,
     /// How long to wait for a connection before the database counts as away.
     pub acquire_timeout: Duration,
+    /// How long a statement that reads may take before the database counts as away.
+    pub read_timeout: Duration,
     /// SQLite: whether a commit waits for the disk (`FULL`), or may be lost when the power fails (`NORMAL`).
     pub sqlite_full_sync: bool,
 }
@@ -98,7 +100,7 @@ pub(crate) struct Patience {
 /// The two ways into the database: many connections that read, few that write.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) read: DatabaseConnection,
+    pub(crate) read: Reader,
     pub(crate) write: DatabaseConnection,
     pub(crate) backend: DbBackend,
 }
@@ -121,7 +123,10 @@ impl Store {
         let write = Self::connect(options, writers, false).await?;
         let read = Self::connect(options, readers, true).await?;
         Ok(Self {
-            read,
+            read: Reader {
+                db: read,
+                patience: options.read_timeout,
+            },
             write,
             backend,
         })
@@ -236,12 +241,62 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(self) {
-        for connection in [self.read, self.write] {
+        for connection in [self.read.db, self.write] {
             if let Err(error) = connection.close().await {
                 tracing::warn!(%error, "a database connection did not close");
             }
         }
     }
+}
+
+/// The connections that read. A statement that gets no answer in time fails as if the database were away: a server that
+/// hangs must not take ours with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    db: DatabaseConnection,
+    patience: Duration,
+}
+
+impl Reader {
+    pub(crate) async fn ping(&self) -> Result<(), DbErr> {
+        in_time(self.patience, self.db.ping()).await
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Reader {
+    fn get_database_backend(&self) -> DbBackend {
+        self.db.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        in_time(self.patience, self.db.execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        in_time(self.patience, self.db.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        in_time(self.patience, self.db.query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        in_time(self.patience, self.db.query_all_raw(statement)).await
+    }
+}
+
+/// What the database answers, unless it takes too long.
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, DbErr>>,
+) -> Result<T, DbErr> {
+    tokio::time::timeout(patience, answer)
+        .await
+        .unwrap_or_else(|_| {
+            let late = "the database did not answer in time".to_owned();
+            Err(DbErr::Conn(RuntimeErr::Internal(late)))
+        })
 }
 
 fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {

@@ -1,10 +1,17 @@
 //! Users: they appear by their first request, or because the host application names them.
 
+use std::time::Duration;
+
 use entity::user;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{Chat, Error, Store, Subject, Username, query, rows::Rows, store::Patience, user_id};
+use super::{
+    Chat, Error, Store, Subject, Username, query,
+    rows::Rows,
+    store::{Patience, in_time},
+    user_id,
+};
 
 /// A name that somebody gives a user, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,12 +107,17 @@ const PATIENCE: Patience = Patience {
     idle: 2_000,
 };
 
+/// How long a user's arrival may take before the database counts as away.
+const ARRIVAL: Duration = Duration::from_secs(5);
+
 /// A transaction of its own, before any batch's locks: rows in the order of their ids, so that two cannot deadlock.
 async fn store(store: &Store, arrivals: &[Arrival<'_>], now: i64) -> Result<(), Error> {
-    let tx = store.begin(PATIENCE).await?;
-    insert(&tx, arrivals, now).await?;
-    tx.commit().await?;
-    Ok(())
+    let stored = async {
+        let tx = store.begin(PATIENCE).await?;
+        insert(&tx, arrivals, now).await?;
+        tx.commit().await
+    };
+    Ok(in_time(ARRIVAL, stored).await?)
 }
 
 async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) -> Result<(), DbErr> {

@@ -12,4 +12,21 @@ mod support;
 #[macro_use]
 mod harness;
 
+mod cli;
+mod college;
+mod crash;
+mod dev;
+mod follower;
+mod identity;
+mod import;
+mod layers;
+mod model;
+mod node;
+mod pages;
+mod properties;
+mod rules;
+mod seed;
+mod signals;
+mod sockets;
+mod statements;
 mod writer;

@@ -144,7 +144,7 @@ on_both_databases! {
         let (ann, ben) = (server.user("ann").await, server.user("ben").await);
         ann.send_as(&ben, "first", "used").await.unwrap();
         let hold = server.database().hold("ben").await;
-        let nobody = ben.unknown("nobody");
+        let nobody = ben.called("nobody");
         let sending = (0..15).map(|n| {
             let (ann, ben, nobody) = (&ann, &ben, &nobody);
             async move {
@@ -247,7 +247,11 @@ async fn a_commit_without_an_answer_is_stored_once_and_acknowledged() {
             1 => ann.send_as(&ben, "with an id", "mine").await.unwrap(),
             _ => ann.send(&ben, "without").await,
         };
-        assert_eq!(proxy.disturbed(), round, "the answer to its COMMIT was lost");
+        assert_eq!(
+            proxy.disturbed(),
+            round,
+            "the answer to its COMMIT was lost"
+        );
         assert_eq!(sent["sequence"], round);
     }
     assert_eq!(ben.unread_count().await, 5);
@@ -305,16 +309,29 @@ async fn a_stuck_transaction_holds_up_nobody_else() {
             sent
         }
     });
-    // Long enough for the stuck ones to be set aside, and no one else waits for them.
+    let started = std::time::Instant::now();
     for round in 0..40 {
-        let sent = people[round % 8].send(&people[(round + 1) % 8], "going on").await;
+        let sent = people[round % 8]
+            .send(&people[(round + 1) % 8], "going on")
+            .await;
         assert!(sent["id"].is_string());
     }
-    assert!(!stuck.is_finished(), "a message to a held inbox cannot be stored");
+    let took = started.elapsed();
+    assert!(
+        took < Duration::from_secs(10),
+        "others waited for the stuck one: {took:?}"
+    );
+    assert!(
+        !stuck.is_finished(),
+        "a message to a held inbox cannot be stored"
+    );
     hold.release().await;
     let sent = within("the stuck messages", stuck).await.unwrap();
     assert_eq!(contents(&sent), ["first", "second", "third"]);
-    assert_eq!(contents(&ben.unread(10).await), ["first", "second", "third"]);
+    assert_eq!(
+        contents(&ben.unread(10).await),
+        ["first", "second", "third"]
+    );
     server.stop().await;
     database.finish().await;
 }
@@ -323,15 +340,26 @@ async fn a_stuck_transaction_holds_up_nobody_else() {
 async fn a_transaction_that_stays_stuck_is_answered_in_time() {
     let database = TestDatabase::new(Kind::Postgres).await;
     let server = TestServer::on(&database, &["--write-timeout", "1"]).await;
-    let (ann, ben, cid) = (server.user("ann").await, server.user("ben").await, server.user("cid").await);
+    let (ann, ben, cid) = (
+        server.user("ann").await,
+        server.user("ben").await,
+        server.user("cid").await,
+    );
     let hold = database.hold("ben").await;
     let started = std::time::Instant::now();
     let (first, second) = tokio::join!(
         ann.sending("ben", "stuck", Some("a")),
         cid.sending("ben", "stuck too", Some("b")),
     );
-    assert_eq!((first.code().as_str(), second.code().as_str()), ("UNAVAILABLE", "UNAVAILABLE"));
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert_eq!(
+        (first.code().as_str(), second.code().as_str()),
+        ("UNAVAILABLE", "UNAVAILABLE")
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
     hold.release().await;
     let sent = ann.send_as(&ben, "stuck", "a").await.unwrap();
     assert_eq!(sent["sequence"], 1, "what was refused was not stored");
@@ -344,7 +372,10 @@ async fn the_servers_own_isolation_level_does_not_matter() {
     let database = TestDatabase::new(Kind::Postgres).await;
     let level = "ALTER DATABASE {} SET default_transaction_isolation = 'serializable'";
     database.execute(&level.replace("{}", &database.name)).await;
-    let (one, two) = (TestServer::on(&database, &[]).await, TestServer::on(&database, &[]).await);
+    let (one, two) = (
+        TestServer::on(&database, &[]).await,
+        TestServer::on(&database, &[]).await,
+    );
     let people = crowd(&one, 3).await;
     let elsewhere = people.iter().map(|person| person.at(two.address)).collect();
     chatter(&[people, elsewhere], 20).await;

@@ -145,12 +145,12 @@ impl Worker {
     ) -> Result<Vec<Verdict>, Failure> {
         let now = self.clock.now();
         let transaction = batch::store(&self.store, &self.hints, commands, locking, now);
-        match timeout(self.options.timeout, transaction).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Unconnected(sea_orm::DbErr::Custom(
-                "the database did not answer in time".to_owned(),
-            ))),
-        }
+        timeout(self.options.timeout, transaction)
+            .await
+            .unwrap_or_else(|_| {
+                let late = "the database did not answer in time".to_owned();
+                Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
+            })
     }
 
     fn answer(&mut self, commands: Vec<Command>, verdicts: Vec<Verdict>) {

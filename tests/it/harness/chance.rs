@@ -10,8 +10,14 @@ impl Chance {
     }
 
     /// A new seed for each run, printed where the test fails.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the seed is a setting of the tests, not of the program"
+    )]
     pub(crate) fn fresh() -> Self {
-        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 >> 32);
         println!("SEED={seed} repeats this run's choices");
         Self::seeded(seed)

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
 use directmessages::chat::{Store, StoreOptions};
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
+use sea_orm::{
+    ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, TransactionTrait as _,
+};
 
 use super::{Fixture, recount::recount};
 use crate::support::Guard;
@@ -33,7 +35,11 @@ impl TestDatabase {
                 std::fs::copy(template_file(), folder().join(&database.name)).unwrap();
             }
             Kind::Postgres => {
-                administer(&format!("CREATE DATABASE {} TEMPLATE {TEMPLATE}", database.name)).await;
+                administer(&format!(
+                    "CREATE DATABASE {} TEMPLATE {TEMPLATE}",
+                    database.name
+                ))
+                .await;
             }
         }
         database
@@ -183,6 +189,7 @@ async fn migrate(url: &str) {
         readers: 1,
         writers: 1,
         acquire_timeout: Duration::from_secs(30),
+        read_timeout: Duration::from_secs(30),
         sqlite_full_sync: false,
     })
     .await

@@ -13,7 +13,7 @@ pub(crate) mod user;
 use std::time::Duration;
 
 /// How long a test waits for a thing before it counts as missing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The secret of every server here.
 pub(crate) const SECRET: &str = "a secret that only these tests and their servers know";
@@ -28,7 +28,6 @@ pub(crate) trait Fixture: Sized {
 macro_rules! on_both_databases {
     ($($(#[$meta:meta])* async fn $name:ident($fixture:ident: &$type:ident) $body:block)*) => {$(
         mod $name {
-            #[expect(clippy::wildcard_imports, reason = "the test stands in its file")]
             use super::*;
 
             $(#[$meta])*
@@ -55,15 +54,16 @@ macro_rules! on_both_databases {
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Waits for something that has to come.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(came) => came,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    let came = tokio::time::timeout(PATIENCE, future).await;
+    came.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

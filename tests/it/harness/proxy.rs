@@ -34,6 +34,8 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
+    /// Whether anything is carried: while frozen, connections stay open and nothing comes through.
+    flowing: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -45,6 +47,7 @@ impl Proxy {
             swallowed: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
             open: watch::Sender::new(true),
+            flowing: watch::Sender::new(true),
         });
         let shared = state.clone();
         let task = tokio::spawn(async move {
@@ -87,6 +90,16 @@ impl Proxy {
     /// Cuts every connection, and refuses new ones.
     pub(crate) fn close(&self) {
         self.state.open.send_replace(false);
+    }
+
+    /// Keeps every connection, and carries nothing: like a database whose machine hangs.
+    pub(crate) fn freeze(&self) {
+        self.state.flowing.send_replace(false);
+    }
+
+    /// Carries on.
+    pub(crate) fn thaw(&self) {
+        self.state.flowing.send_replace(true);
     }
 
     /// Lets connections through again.
@@ -133,8 +146,13 @@ impl State {
         mut to_client: OwnedWriteHalf,
     ) {
         let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut flowing = self.flowing.subscribe();
         loop {
+            if flowing.wait_for(|flowing| *flowing).await.is_err() {
+                return;
+            }
             tokio::select! {
+                _ = async { flowing.wait_for(|flowing| !flowing).await.is_ok() } => {}
                 read = from_client.read(&mut asked) => {
                     let Ok(length @ 1..) = read else { return };
                     let bytes = &asked[..length];

@@ -25,13 +25,28 @@ fn check_messages(messages: &[message::Model]) {
     let mut conversations: BTreeMap<Uuid, Vec<&message::Model>> = BTreeMap::new();
     let mut client_ids = HashSet::new();
     for message in messages {
-        conversations.entry(message.conversation_id).or_default().push(message);
-        let key = (message.conversation_id, message.sender_id, &message.client_message_id);
-        assert!(client_ids.insert(key), "a client id was used twice: {message:?}");
-        let pair = directmessages::chat::conversation_id(message.sender_id, message.recipient_id);
-        assert_eq!(pair, message.conversation_id, "a message is in the wrong conversation");
+        conversations
+            .entry(message.conversation_id)
+            .or_default()
+            .push(message);
+        let key = (
+            message.conversation_id,
+            message.sender_id,
+            &message.client_message_id,
+        );
         assert!(
-            message.read_at.is_none_or(|read_at| read_at >= message.sent_at),
+            client_ids.insert(key),
+            "a client id was used twice: {message:?}"
+        );
+        let pair = directmessages::chat::conversation_id(message.sender_id, message.recipient_id);
+        assert_eq!(
+            pair, message.conversation_id,
+            "a message is in the wrong conversation"
+        );
+        assert!(
+            message
+                .read_at
+                .is_none_or(|read_at| read_at >= message.sent_at),
             "a message was read before it was sent: {message:?}"
         );
     }
@@ -44,9 +59,16 @@ fn check_messages(messages: &[message::Model]) {
             messages.is_sorted_by_key(|message| message.sent_at),
             "a conversation's times go back"
         );
-        for recipient in messages.iter().map(|m| m.recipient_id).collect::<HashSet<_>>() {
+        for recipient in messages
+            .iter()
+            .map(|m| m.recipient_id)
+            .collect::<HashSet<_>>()
+        {
             let mut to = messages.iter().filter(|m| m.recipient_id == recipient);
-            let ordered = to.by_ref().map(|m| m.recipient_position).collect::<Vec<_>>();
+            let ordered = to
+                .by_ref()
+                .map(|m| m.recipient_position)
+                .collect::<Vec<_>>();
             assert!(
                 ordered.is_sorted_by(|a, b| a < b),
                 "positions do not rise with a conversation's numbers"
@@ -63,7 +85,9 @@ fn check_inboxes(inboxes: &[inbox::Model], messages: &[message::Model], signals:
     }
     let mut logs: HashMap<Uuid, Vec<i64>> = HashMap::new();
     for signal in signals {
-        logs.entry(signal.user_id).or_default().push(signal.position);
+        logs.entry(signal.user_id)
+            .or_default()
+            .push(signal.position);
     }
     for inbox in inboxes {
         let user = inbox.user_id;
@@ -73,9 +97,15 @@ fn check_inboxes(inboxes: &[inbox::Model], messages: &[message::Model], signals:
         log.sort_unstable();
         log.retain(|position| *position > inbox.log_floor);
         let dense: Vec<i64> = (inbox.log_floor + 1..=inbox.last_position).collect();
-        assert_eq!(log, dense, "the log of {user} has gaps, or does not end at last_position");
+        assert_eq!(
+            log, dense,
+            "the log of {user} has gaps, or does not end at last_position"
+        );
     }
-    assert!(logs.is_empty(), "there are signals of users without an inbox");
+    assert!(
+        logs.is_empty(),
+        "there are signals of users without an inbox"
+    );
 }
 
 /// Each message has one signal per user that it was sent, and one that it was read where it was.
@@ -86,7 +116,12 @@ fn check_signals(
 ) {
     let mut told: HashMap<(Uuid, Uuid, i64, bool), i64> = HashMap::new();
     for signal in signals {
-        let key = (signal.user_id, signal.conversation_id, signal.seq, signal.kind == Kind::Read);
+        let key = (
+            signal.user_id,
+            signal.conversation_id,
+            signal.seq,
+            signal.kind == Kind::Read,
+        );
         let before = told.insert(key, signal.position);
         assert!(before.is_none(), "{key:?} was signalled twice");
     }
@@ -99,8 +134,15 @@ fn check_signals(
                 continue;
             }
             let sent = sent.unwrap_or_else(|| panic!("{message:?} has no signal for {user}"));
-            assert_eq!(read.is_some(), message.read_at.is_some(), "{message:?} of {user}");
-            assert!(read.is_none_or(|read| read > sent), "{message:?} was read before it was sent");
+            assert_eq!(
+                read.is_some(),
+                message.read_at.is_some(),
+                "{message:?} of {user}"
+            );
+            assert!(
+                read.is_none_or(|read| read > sent),
+                "{message:?} was read before it was sent"
+            );
             if user == message.recipient_id {
                 assert_eq!(sent, message.recipient_position, "{message:?}");
             }
@@ -118,9 +160,16 @@ fn check_sides(
 ) {
     let mut by_conversation: HashMap<Uuid, Vec<&message::Model>> = HashMap::new();
     for message in messages {
-        by_conversation.entry(message.conversation_id).or_default().push(message);
+        by_conversation
+            .entry(message.conversation_id)
+            .or_default()
+            .push(message);
     }
-    assert_eq!(sides.len(), by_conversation.len() * 2, "every conversation has two sides");
+    assert_eq!(
+        sides.len(),
+        by_conversation.len() * 2,
+        "every conversation has two sides"
+    );
     let latest: HashMap<(Uuid, Uuid), i64> = signals
         .iter()
         .filter(|signal| signal.kind == Kind::Sent)
@@ -134,10 +183,21 @@ fn check_sides(
         let messages = &by_conversation[&side.conversation_id];
         let last = messages.iter().map(|message| message.seq).max();
         assert_eq!(Some(side.last_seq), last, "{side:?}");
-        let unread = || messages.iter().filter(|m| m.recipient_id == side.user_id && m.read_at.is_none());
-        assert_eq!(usize::try_from(side.unread_count), Ok(unread().count()), "{side:?}");
+        let unread = || {
+            messages
+                .iter()
+                .filter(|m| m.recipient_id == side.user_id && m.read_at.is_none())
+        };
+        assert_eq!(
+            usize::try_from(side.unread_count),
+            Ok(unread().count()),
+            "{side:?}"
+        );
         assert!(side.read_seq <= side.last_seq, "{side:?}");
-        assert!(unread().all(|message| message.seq > side.read_seq), "unread below read_seq: {side:?}");
+        assert!(
+            unread().all(|message| message.seq > side.read_seq),
+            "unread below read_seq: {side:?}"
+        );
         if floors[&side.user_id] == 0 {
             let position = latest[&(side.user_id, side.conversation_id)];
             assert_eq!(side.last_position, position, "{side:?}");

@@ -131,5 +131,5 @@ pub(crate) fn tokens() -> Tokens {
 
 pub(crate) fn client() -> reqwest::Client {
     let client = reqwest::Client::builder().no_proxy();
-    client.timeout(Duration::from_secs(60)).build().unwrap()
+    client.timeout(Duration::from_mins(1)).build().unwrap()
 }

@@ -14,6 +14,8 @@ use super::{user::User, within};
 
 pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Whether pings are answered.
+    pub(crate) answers: bool,
 }
 
 /// What a server tells.
@@ -39,7 +41,10 @@ impl Socket {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (stream, _) = within("the socket to open", connect_async(request)).await?;
-        Ok(Self { stream })
+        Ok(Self {
+            stream,
+            answers: true,
+        })
     }
 
     /// A socket that speaks for a user.
@@ -54,13 +59,15 @@ impl Socket {
     }
 
     pub(crate) async fn init(&mut self, payload: Value) -> Heard {
-        self.send(json!({ "type": "connection_init", "payload": payload })).await;
+        self.send(json!({ "type": "connection_init", "payload": payload }))
+            .await;
         self.hear().await
     }
 
     pub(crate) async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
         let payload = json!({ "query": query, "variables": variables });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
+            .await;
     }
 
     pub(crate) async fn send(&mut self, message: Value) {
@@ -72,7 +79,10 @@ impl Socket {
     }
 
     pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
-        self.stream.send(Message::binary(bytes.to_vec())).await.unwrap();
+        self.stream
+            .send(Message::binary(bytes.to_vec()))
+            .await
+            .unwrap();
     }
 
     /// The next message or the end, whatever comes first. Pings are answered, and told too.
@@ -82,7 +92,7 @@ impl Socket {
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
-                    if message["type"] == "ping" {
+                    if message["type"] == "ping" && self.answers {
                         let pong = json!({ "type": "pong" }).to_string();
                         let _ = self.stream.send(Message::text(pong)).await;
                     }
@@ -157,12 +167,11 @@ impl Listener {
         partner: Option<&str>,
     ) -> Self {
         let now;
-        let after = match after {
-            Some(after) => after,
-            None => {
-                now = user.signal_cursor().await;
-                &now
-            }
+        let after = if let Some(after) = after {
+            after
+        } else {
+            now = user.signal_cursor().await;
+            &now
         };
         let mut socket = Socket::of(user).await;
         let variables = json!({ "after": after, "partner": partner });
@@ -179,17 +188,6 @@ impl Listener {
         assert_eq!(message["type"], "next", "{message}");
         assert!(message["payload"].get("errors").is_none(), "{message}");
         message["payload"]["data"][&self.field].clone()
-    }
-
-    /// The next event; nothing where the socket ends first.
-    pub(crate) async fn next_or_end(&mut self) -> Option<Value> {
-        match self.socket.hear().await {
-            Heard::Closed(_) => None,
-            Heard::Message(message) => {
-                assert_eq!(message["type"], "next", "{message}");
-                Some(message["payload"]["data"][&self.field].clone())
-            }
-        }
     }
 
     /// Some events.

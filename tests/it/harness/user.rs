@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::{server::tokens, socket::Listener};
 
 /// What is asked of every message.
-pub(crate) const MESSAGE: &str =
-    "id sequence content sentAt readAt unread formatted clientMessageId sender { id } recipient { id }";
+pub(crate) const MESSAGE: &str = "id sequence content sentAt readAt unread formatted clientMessageId sender { id } recipient { id }";
 
 #[derive(Clone, Debug)]
 pub(crate) struct User {
@@ -29,7 +28,11 @@ pub(crate) struct Answer {
 impl Answer {
     /// The data of an answer without errors.
     pub(crate) fn data(&self) -> &Value {
-        assert!(self.body.get("errors").is_none(), "this should succeed: {}", self.body);
+        assert!(
+            self.body.get("errors").is_none(),
+            "this should succeed: {}",
+            self.body
+        );
         &self.body["data"]
     }
 
@@ -38,7 +41,10 @@ impl Answer {
         let errors = self.body["errors"].as_array().cloned().unwrap_or_default();
         let told = errors.iter().map(|error| {
             let path = error["path"].as_array().cloned().unwrap_or_default();
-            let path: Vec<String> = path.iter().map(|part| part.to_string().replace('"', "")).collect();
+            let path: Vec<String> = path
+                .iter()
+                .map(|part| part.to_string().replace('"', ""))
+                .collect();
             let code = error["extensions"]["code"].as_str();
             let code = code.unwrap_or_else(|| panic!("an error without a code: {error}"));
             (code.to_owned(), path.join("."))
@@ -93,8 +99,8 @@ impl User {
         }
     }
 
-    /// Somebody of whom no server knows.
-    pub(crate) fn unknown(&self, id: &str) -> Self {
+    /// The same token under another id.
+    pub(crate) fn called(&self, id: &str) -> Self {
         Self {
             id: id.to_owned(),
             ..self.clone()
@@ -134,6 +140,18 @@ impl User {
         Ok(Answer { status, body })
     }
 
+    /// One request by GET.
+    pub(crate) async fn ask_by_get(&self, query: &str) -> Answer {
+        let url = format!("http://{}/graphql", self.address);
+        let mut url = reqwest::Url::parse(&url).unwrap();
+        url.query_pairs_mut().append_pair("query", query);
+        let token = self.token.as_deref().unwrap_or_default();
+        let response = self.http.get(url).bearer_auth(token).send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.json().await.unwrap();
+        Answer { status, body }
+    }
+
     /// The data of a request that succeeds.
     pub(crate) async fn data(&self, query: &str, variables: Value) -> Value {
         self.ask(query, variables).await.data().clone()
@@ -142,7 +160,8 @@ impl User {
     /// The whole answer to a send.
     pub(crate) async fn sending(&self, to: &str, content: &str, client_id: Option<&str>) -> Answer {
         let query = send_mutation();
-        self.ask(&query, send_variables(to, content, client_id)).await
+        self.ask(&query, send_variables(to, content, client_id))
+            .await
     }
 
     /// Sends, and returns the message.
@@ -184,7 +203,9 @@ impl User {
     pub(crate) async fn read_conversation(&self, with: &User, up_to: Option<&str>) -> i64 {
         let query = "mutation ($with: ID!, $upTo: ID) \
             { readConversation(input: { partnerId: $with, upTo: $upTo }) { readCount } }";
-        let data = self.data(query, json!({ "with": with.id, "upTo": up_to })).await;
+        let data = self
+            .data(query, json!({ "with": with.id, "upTo": up_to }))
+            .await;
         data["readConversation"]["readCount"].as_i64().unwrap()
     }
 
@@ -246,7 +267,12 @@ impl User {
     }
 
     /// A subscription to one conversation.
-    pub(crate) async fn listen_to(&self, field: &str, after: Option<&str>, partner: &User) -> Listener {
+    pub(crate) async fn listen_to(
+        &self,
+        field: &str,
+        after: Option<&str>,
+        partner: &User,
+    ) -> Listener {
         Listener::start(self, field, after, Some(&partner.id)).await
     }
 }
@@ -264,10 +290,16 @@ pub(crate) fn send_variables(to: &str, content: &str, client_id: Option<&str>) -
 
 /// The ids of some messages.
 pub(crate) fn ids(messages: &[Value]) -> Vec<&str> {
-    messages.iter().map(|message| message["id"].as_str().unwrap()).collect()
+    messages
+        .iter()
+        .map(|message| message["id"].as_str().unwrap())
+        .collect()
 }
 
 /// The contents of some messages.
 pub(crate) fn contents(messages: &[Value]) -> Vec<&str> {
-    messages.iter().map(|message| message["content"].as_str().unwrap()).collect()
+    messages
+        .iter()
+        .map(|message| message["content"].as_str().unwrap())
+        .collect()
 }

@@ -1,0 +1,90 @@
+//! The demo, as somebody tries it who has just cloned the project.
+
+use serde_json::json;
+
+use crate::{
+    harness::{
+        database::folder,
+        process::{Process, program},
+        server::client,
+        user::User,
+    },
+    support::free_port,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_listens_on_loopback_only_and_keeps_its_key_and_history() {
+    let place = folder().join(format!("demo-{}", uuid::Uuid::new_v4().simple()));
+    let mut counts = Vec::new();
+    let mut key = None;
+    for _ in 0..2 {
+        let port = free_port();
+        let arguments = [
+            "dev",
+            "--port",
+            &port.to_string(),
+            "--folder",
+            place.to_str().unwrap(),
+        ];
+        let address = ([127, 0, 0, 1], port).into();
+        let mut demo = Process::start(program(&arguments), address);
+        demo.ready().await;
+        assert_eq!(listening(port), ["0100007F"], "it listens on loopback only");
+
+        let told = demo.printed();
+        for name in ["Ann", "Ben"] {
+            let link = format!("http://{address}/graphiql#token=");
+            assert!(
+                told.lines()
+                    .any(|line| line.contains(name) && line.contains(&link)),
+                "{told}"
+            );
+        }
+        let ben = signed_in(address, &told, "Ben");
+        let data = ben
+            .data(
+                "{ list: conversation(partnerId: \"ann\", limit: 100) { nodes { content } } }",
+                json!({}),
+            )
+            .await;
+        let nodes = data["list"]["nodes"].as_array().unwrap();
+        counts.push(nodes.len());
+
+        let secret = std::fs::read_to_string(place.join("jwt-secret")).unwrap();
+        assert_eq!(
+            key.get_or_insert_with(|| secret.clone()),
+            &secret,
+            "the key stays"
+        );
+        demo.signal("TERM");
+        assert!(demo.ended().await, "{}", demo.printed());
+    }
+    assert!(counts[0] > 5, "there is a history: {counts:?}");
+    assert_eq!(counts[0], counts[1], "the history is told once");
+}
+
+/// Whoever has the token of this name's link.
+fn signed_in(address: std::net::SocketAddr, told: &str, name: &str) -> User {
+    let line = told
+        .lines()
+        .find(|line| line.trim_start().starts_with(name))
+        .unwrap();
+    let (_, token) = line.split_once("#token=").unwrap();
+    User::of(address, client(), "", Some(token.trim().to_owned()))
+}
+
+/// The addresses (as Linux writes them) on which somebody listens at this port.
+fn listening(port: u16) -> Vec<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines());
+    lines
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (address, at) = fields.next()?.split_once(':')?;
+            let state = fields.nth(1)?;
+            let wanted = state == "0A" && u16::from_str_radix(at, 16) == Ok(port);
+            wanted.then(|| address.to_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,103 @@
+//! Real clients: the suites of tests/node against a server of ours, and the embedded page against its sources.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+use crate::harness::{Fixture as _, SECRET, database::Kind, server::TestServer};
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    install(&folder);
+    folder
+}
+
+/// `npm ci`, where nothing is installed yet; one at a time.
+fn install(folder: &Path) {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _alone = INSTALLING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !folder.join("node_modules/.package-lock.json").exists() {
+        let mut npm = Command::new("npm");
+        run(npm
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(folder));
+    }
+}
+
+/// Runs a command, and shows what it printed where it fails.
+fn run(command: &mut Command) {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| {
+        panic!(
+            "{command:?} cannot run ({error}): Node.js 20 with npm is needed, ./test installs it"
+        )
+    });
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+async fn suite(name: &str) {
+    let folder = folder("tests/node");
+    let server = TestServer::with(Kind::Sqlite, &["--graphiql"]).await;
+    let mut node = Command::new("node");
+    node.args(["--test", &format!("{name}.test.mjs")])
+        .current_dir(&folder)
+        .env("SERVER_URL", format!("http://{}", server.address))
+        .env("JWT_SECRET", SECRET)
+        .env(
+            "SCHEMA",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql"),
+        );
+    tokio::task::spawn_blocking(move || run(&mut node))
+        .await
+        .unwrap();
+    server.finish().await;
+}
+
+macro_rules! suites {
+    ($($test:ident: $name:literal,)*) => {
+        const SUITES: &[&str] = &[$($name),*];
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                suite($name).await;
+            }
+        )*
+    };
+}
+
+suites! {
+    typescript_is_generated_and_compiles: "codegen",
+    answers_are_those_of_graphql_js: "execution",
+    graphiql_works_signed_in: "graphiql",
+    the_schema_loads_in_graphql_js: "schema",
+    graphql_ws_listens: "subscriptions",
+}
+
+#[test]
+fn every_suite_of_the_folder_is_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut suites: Vec<String> = names
+        .filter_map(|name| Some(name.strip_suffix(".test.mjs")?.to_owned()))
+        .collect();
+    suites.sort();
+    assert_eq!(suites, SUITES);
+}
+
+#[test]
+fn the_embedded_page_is_what_its_sources_build() {
+    let folder = folder("web");
+    run(Command::new("npm")
+        .args(["run", "--silent", "check"])
+        .current_dir(folder));
+}
