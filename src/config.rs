@@ -157,9 +157,9 @@ pub enum ImportFormat {
         /// Which database.
         #[command(flatten)]
         database: Database,
-        /// The bounds.
-        #[command(flatten)]
-        bounds: Bounds,
+        /// The most characters in a message.
+        #[arg(long, env = "CONTENT_LIMIT", default_value_t = 4_000, value_parser = parse_count)]
+        content_limit: usize,
     },
 }
 

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use directmessages::{
     auth::Tokens,
-    chat::{Clock, Subject, import},
+    chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Serve,
         Synchronous, Token,
@@ -202,22 +202,20 @@ async fn import_file(settings: Import) -> anyhow::Result<()> {
     let ImportFormat::Csv {
         file,
         database,
-        bounds,
+        content_limit,
     } = settings.format;
+    let limits = Limits {
+        content: content_limit,
+        ..Bounds::default().limits()
+    };
     let store = open_store(&database, true).await?;
     let style =
         ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} messages, {elapsed}")?;
     let bar = ProgressBar::new(0).with_style(style);
-    let imported = import::csv(
-        &store,
-        &file,
-        &bounds.limits(),
-        &Clock::system(),
-        |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        },
-    )
+    let imported = import::csv(&store, &file, &limits, &Clock::system(), |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })
     .await;
     bar.finish_and_clear();
     store.close().await;

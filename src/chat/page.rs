@@ -117,7 +117,9 @@ impl Chat {
         // The same messages, now read. Nothing but the mark can have changed, and nothing lies between.
         let bounds = shown.rows.iter().map(|(_, message)| message.row.seq);
         let (from, to) = (bounds.clone().min().unwrap_or(0), bounds.max().unwrap_or(0));
-        let users = Users::load(&self.store.read, [viewer, partner]).await?;
+        let people = shown.rows.first().map(|(_, message)| message);
+        let people = people.map(|message| [message.sender.clone(), message.recipient.clone()]);
+        let users: Users = people.into_iter().flatten().collect();
         let mut rows = Self::in_order(conversation, page.reversed)
             .filter(message::Column::Seq.between(from, to))
             .all(&self.store.read)

@@ -70,8 +70,7 @@ impl Users {
             .uuids("id", ids)
             .statement(db.get_database_backend(), &sql);
         let users = user::Entity::find().from_raw_sql(statement).all(db).await?;
-        let by_id = users.into_iter().map(|user| (user.id, Arc::new(user)));
-        Ok(Self(by_id.collect()))
+        Ok(users.into_iter().map(Arc::new).collect())
     }
 
     pub(super) async fn of_messages(
@@ -89,6 +88,12 @@ impl Users {
 
     pub(super) fn find(&self, id: Uuid) -> Option<Arc<user::Model>> {
         self.0.get(&id).cloned()
+    }
+}
+
+impl FromIterator<Arc<user::Model>> for Users {
+    fn from_iter<I: IntoIterator<Item = Arc<user::Model>>>(users: I) -> Self {
+        Self(users.into_iter().map(|user| (user.id, user)).collect())
     }
 }
 
@@ -209,10 +214,7 @@ fn partner_of(row: &QueryResult) -> Result<Option<Partner>, Error> {
     };
     let viewer = Arc::new(user::Model::from_query_result(row, "v_")?);
     let partner = Arc::new(user::Model::from_query_result(row, "u_")?);
-    let users = Users(HashMap::from([
-        (viewer.id, viewer),
-        (partner.id, partner.clone()),
-    ]));
+    let users: Users = [viewer, partner.clone()].into_iter().collect();
     let last_message = Message::join(message::Model::from_query_result(row, "m_")?, &users)?;
     Ok(Some(Partner {
         row: side,

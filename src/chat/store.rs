@@ -125,6 +125,7 @@ impl Store {
         Ok(Self {
             read: Reader {
                 db: read,
+                connections: readers,
                 patience: options.read_timeout,
             },
             write,
@@ -254,12 +255,33 @@ impl Store {
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     db: DatabaseConnection,
+    /// The most connections in its pool.
+    connections: u32,
     patience: Duration,
 }
 
 impl Reader {
     pub(crate) async fn ping(&self) -> Result<(), DbErr> {
         in_time(self.patience, self.db.ping()).await
+    }
+
+    /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
+    /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
+    async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, DbErr>
+    where
+        F: Future<Output = Result<T, DbErr>>,
+    {
+        let answer = async {
+            for _ in 0..self.connections {
+                match ask().await {
+                    Err(error @ (DbErr::Query(_) | DbErr::Exec(_)))
+                        if Trouble::of(&error) == Trouble::Away => {}
+                    answer => return answer,
+                }
+            }
+            ask().await
+        };
+        in_time(self.patience, answer).await
     }
 }
 
@@ -278,11 +300,13 @@ impl ConnectionTrait for Reader {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        in_time(self.patience, self.db.query_one_raw(statement)).await
+        self.persist(|| self.db.query_one_raw(statement.clone()))
+            .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        in_time(self.patience, self.db.query_all_raw(statement)).await
+        self.persist(|| self.db.query_all_raw(statement.clone()))
+            .await
     }
 }
 

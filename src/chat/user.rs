@@ -50,13 +50,17 @@ impl Chat {
         {
             return Ok(id);
         }
-        let arrival = Arrival {
-            subject,
-            // The id stands in for a name until one is given.
-            username: naming.map_or(subject.as_str(), |naming| naming.username.as_str()),
-            named_at,
-        };
-        store(&self.store, &[arrival], self.clock.now()).await?;
+        // Known users are many at a restart: they are looked up by the connections that read, and leave the writer's alone.
+        let stored = query::user(&self.store.read, subject.as_str()).await?;
+        if stored.is_none_or(|user| user.named_at < named_at) {
+            let arrival = Arrival {
+                subject,
+                // The id stands in for a name until one is given.
+                username: naming.map_or(subject.as_str(), |naming| naming.username.as_str()),
+                named_at,
+            };
+            store(&self.store, &[arrival], self.clock.now()).await?;
+        }
         self.known.insert(id, Known { named_at });
         Ok(id)
     }

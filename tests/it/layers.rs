@@ -24,6 +24,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 9] = [
     (
         "src/chat",
         &[
+            "async_trait",
             "csv",
             "data_encoding",
             "entity",

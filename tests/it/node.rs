@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Output, Stdio},
     sync::Mutex,
 };
 
@@ -21,16 +21,31 @@ fn install(folder: &Path) {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     if !folder.join("node_modules/.package-lock.json").exists() {
-        let mut npm = Command::new("npm");
+        let mut npm = bound("npm");
         run(npm
             .args(["ci", "--no-audit", "--no-fund"])
             .current_dir(folder));
     }
 }
 
+/// A command that ends with this process, however that ends: it is killed when its standard input closes.
+fn bound(program: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0; \"$@\" </dev/null & child=$!; \
+                  (cat <&3; kill -9 $child) >/dev/null 2>&1 & watcher=$!; \
+                  wait $child; code=$?; kill $watcher 2>/dev/null; exit $code";
+    command.args(["-c", script, "sh", program]);
+    command
+}
+
 /// Runs a command, and shows what it printed where it fails.
 fn run(command: &mut Command) {
-    let output = command.output();
+    let output = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(finish);
     let output = output.unwrap_or_else(|error| {
         panic!(
             "{command:?} cannot run ({error}): Node.js 20 with npm is needed, ./test installs it"
@@ -44,10 +59,18 @@ fn run(command: &mut Command) {
     );
 }
 
+/// Waits for a child without closing its standard input, which would end it.
+fn finish(mut child: Child) -> std::io::Result<Output> {
+    let held = child.stdin.take();
+    let output = child.wait_with_output();
+    drop(held);
+    output
+}
+
 async fn suite(name: &str) {
     let folder = folder("tests/node");
     let server = TestServer::with(Kind::Sqlite, &["--graphiql"]).await;
-    let mut node = Command::new("node");
+    let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
         .current_dir(&folder)
         .env("SERVER_URL", format!("http://{}", server.address))
@@ -97,7 +120,7 @@ fn every_suite_of_the_folder_is_run() {
 #[test]
 fn the_embedded_page_is_what_its_sources_build() {
     let folder = folder("web");
-    run(Command::new("npm")
+    run(bound("npm")
         .args(["run", "--silent", "check"])
         .current_dir(folder));
 }

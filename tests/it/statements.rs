@@ -289,8 +289,8 @@ async fn a_mutation_costs_the_same_whatever_it_touches() {
     };
     let (first, _) = log.of(&ben, &send("writer 1", "short")).await;
     let (short, _) = log.of(&ben, &send("ann", "short")).await;
-    let (long, _) = log.of(&ben, &send("ann", &"long ".repeat(500))).await;
-    assert_eq!(short, long);
+    let (lengthy, _) = log.of(&ben, &send("ann", &"long ".repeat(500))).await;
+    assert_eq!(short, lengthy);
     assert_eq!(
         first.len(),
         short.len(),
@@ -321,7 +321,7 @@ async fn a_mutation_costs_the_same_whatever_it_touches() {
     assert_eq!(few.len(), many.len(), "{few:#?} {many:#?}");
     // As measured: the writer's transaction, and what the answer shows.
     for (name, statements, most) in [
-        ("send", &long, 12),
+        ("send", &lengthy, 12),
         ("read one", &one, 13),
         ("read it again", &again, 3),
         ("read all", &many, 11),

@@ -108,14 +108,17 @@ impl Socket {
         }
     }
 
-    /// The next message but a ping, or the end.
+    /// The next message but a ping, or the end. Pings do not make the wait any longer.
     pub(crate) async fn hear(&mut self) -> Heard {
-        loop {
-            match self.hear_all().await {
-                Heard::Message(message) if message["type"] == "ping" => {}
-                heard => return heard,
+        let heard = async {
+            loop {
+                match self.hear_all().await {
+                    Heard::Message(message) if message["type"] == "ping" => {}
+                    heard => return heard,
+                }
             }
-        }
+        };
+        within("the server to say something new", heard).await
     }
 
     /// The next message but a ping, which has to come.
