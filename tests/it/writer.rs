@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -212,6 +212,28 @@ on_both_databases! {
         let times: Vec<&str> = listed.iter().map(|message| message["sentAt"].as_str().unwrap()).collect();
         assert!(times.is_sorted(), "{times:?}");
         assert_eq!(times[1], times[0]);
+        server.stop().await;
+    }
+
+    async fn a_writer_that_fails_is_started_again(database: &TestDatabase) {
+        let fails = Arc::new(AtomicBool::new(false));
+        let clock = {
+            let fails = fails.clone();
+            Clock::from_fn(move || {
+                assert!(!fails.load(Ordering::SeqCst), "the clock stands still, as this test wants it");
+                Clock::system().now()
+            })
+        };
+        let server = TestServer::at(&database.url, &[], clock).await;
+        let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+        fails.store(true, Ordering::SeqCst);
+        for attempt in 0..3 {
+            let answer = ann.send_as(&ben, "hello", "1").await;
+            assert_eq!(answer.unwrap_err(), "UNAVAILABLE", "attempt {attempt}");
+        }
+        fails.store(false, Ordering::SeqCst);
+        ann.send(&ben, "later").await;
+        assert_eq!(contents(&ben.conversation(&ann, 10, false).await), ["later"]);
         server.stop().await;
     }
 

@@ -60,15 +60,22 @@ impl Writer {
             _ => options.writers.max(1),
         };
         let queue = Arc::new(Queue::new(options.queue, writers as usize));
-        for _ in 0..writers {
-            let worker = Worker::new(
-                store.clone(),
-                hints.clone(),
-                clock.clone(),
-                options.clone(),
-                queue.clone(),
-            );
-            tasks.spawn(worker.run());
+        for taker in 0..writers as usize {
+            let (store, hints) = (store.clone(), hints.clone());
+            let (clock, options, queue) = (clock.clone(), options.clone(), queue.clone());
+            let released = queue.clone();
+            let worker = move || {
+                let (store, hints) = (store.clone(), hints.clone());
+                Worker::new(
+                    store,
+                    hints,
+                    clock.clone(),
+                    options.clone(),
+                    queue.clone(),
+                    taker,
+                )
+            };
+            tasks.spawn(keep_running(worker, released, taker));
         }
         let (closing, shutdown) = (queue.clone(), shutdown.clone());
         tasks.spawn(async move {
@@ -107,6 +114,14 @@ impl Writer {
         self.queue.push(command)?;
         answer
             .await
-            .unwrap_or(Err(Error::Unavailable("the server is shutting down")))
+            .unwrap_or(Err(Error::Unavailable("the writer stopped")))
+    }
+}
+
+/// A defect that ends a task costs the batch in its hands, whose callers are told to try again; not all that follow.
+async fn keep_running(worker: impl Fn() -> Worker, queue: Arc<Queue>, taker: usize) {
+    while let Err(error) = tokio::spawn(worker().run()).await {
+        tracing::error!(%error, "a writer failed, and is started again");
+        queue.release_all(taker);
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,8 +30,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Command>,
-    /// The users whose commands are in some task's hands.
-    taken: HashSet<Uuid>,
+    /// The users whose commands are in some task's hands, and in whose.
+    taken: HashMap<Uuid, usize>,
     closed: bool,
 }
 
@@ -61,14 +61,14 @@ impl Queue {
 
     /// All that waits and touches nobody in another task's hands, up to `limit`, and never waiting for more than one.
     /// Nothing once the queue is closed and empty.
-    pub(super) async fn take(&self, limit: usize) -> Option<Vec<Command>> {
+    pub(super) async fn take(&self, taker: usize, limit: usize) -> Option<Vec<Command>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             {
                 let mut state = self.state();
                 let share = state.waiting.len().div_ceil(self.takers).max(WORTH_SHARING);
-                let batch = state.pick(limit.min(share));
+                let batch = state.pick(taker, limit.min(share));
                 if !batch.is_empty() {
                     return Some(batch);
                 }
@@ -90,6 +90,12 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
+    /// Gives back everything that a task held which failed.
+    pub(super) fn release_all(&self, taker: usize) {
+        self.state().taken.retain(|_, by| *by != taker);
+        self.changed.notify_waiters();
+    }
+
     /// Takes no more; what waits is still stored.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -102,7 +108,7 @@ impl Queue {
 }
 
 impl State {
-    fn pick(&mut self, limit: usize) -> Vec<Command> {
+    fn pick(&mut self, taker: usize, limit: usize) -> Vec<Command> {
         let mut batch = Vec::new();
         let mut mine = HashSet::new();
         let mut passed_over = HashSet::new();
@@ -120,7 +126,7 @@ impl State {
                 continue;
             }
             let users = command.action.users();
-            let free = |user| !self.taken.contains(user) && !passed_over.contains(user);
+            let free = |user| !self.taken.contains_key(user) && !passed_over.contains(user);
             if users.iter().all(free) {
                 mine.extend(users);
                 batch.push(command);
@@ -131,7 +137,8 @@ impl State {
         }
         waiting.append(&mut self.waiting);
         self.waiting = waiting;
-        self.taken.extend(mine);
+        self.taken
+            .extend(mine.into_iter().map(|user| (user, taker)));
         batch
     }
 }

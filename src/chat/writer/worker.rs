@@ -28,6 +28,8 @@ pub(super) struct Worker {
     clock: Clock,
     options: WriterOptions,
     queue: Arc<Queue>,
+    /// Which of the queue's takers this is.
+    taker: usize,
     /// Commands on an inbox that another server's transaction holds: they wait here, and the rest go on.
     aside: Vec<Command>,
 }
@@ -39,6 +41,7 @@ impl Worker {
         clock: Clock,
         options: WriterOptions,
         queue: Arc<Queue>,
+        taker: usize,
     ) -> Self {
         Self {
             store,
@@ -46,6 +49,7 @@ impl Worker {
             clock,
             options,
             queue,
+            taker,
             aside: Vec::new(),
         }
     }
@@ -72,7 +76,7 @@ impl Worker {
 
     /// What to store next: nothing yet where only commands set aside are left to try, none at the end.
     async fn gather(&self) -> Option<Vec<Command>> {
-        let take = self.queue.take(self.options.batch);
+        let take = self.queue.take(self.taker, self.options.batch);
         if self.aside.is_empty() {
             return take.await;
         }
