@@ -33,7 +33,7 @@ use crate::{
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// The library's default of 128 KB for each socket would be most of what a listener takes.
-const READ_BUFFER: usize = 4_096;
+const READ_BUFFER: usize = 2_048;
 /// A close frame's payload takes 125 bytes, two of them the code.
 const REASON_BYTES: usize = 123;
 
@@ -174,13 +174,14 @@ impl Session {
         loop {
             let expiry = self.expiry;
             tokio::select! {
-                received = self.socket.recv() => self.received(received).await?,
-                Some((id, told)) = self.running.next() => self.tell(id, told).await?,
+                // Boxed, so that a socket on which nothing happens holds nothing of what it does.
+                received = self.socket.recv() => Box::pin(self.received(received)).await?,
+                Some((id, told)) = self.running.next() => Box::pin(self.tell(id, told)).await?,
                 () = tokio::time::sleep_until(opened + bounds.socket_init_timeout), if self.caller.is_none() => {
                     return close(4408, "Connection initialisation timeout");
                 }
                 () = sleep_until(expiry) => return close(4403, "The token has expired"),
-                _ = tick(&mut ping) => self.ping().await?,
+                _ = tick(&mut ping) => Box::pin(self.ping()).await?,
                 () = shutdown.cancelled() => return close(1012, "The server restarts: connect again"),
             }
         }
@@ -192,7 +193,7 @@ impl Session {
             None | Some(Err(_)) => Err(End::Gone),
             Some(Ok(Message::Close(_))) => Err(End::Closed),
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-                Ok(message) => Box::pin(self.act(message)).await,
+                Ok(message) => self.act(message).await,
                 Err(error) => close(4400, &format!("Invalid message: {error}")),
             },
             Some(Ok(Message::Binary(_))) => close(4400, "Invalid message: send text"),
