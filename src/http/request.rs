@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{
     Server,
     answer::{self, MediaType},
-    gate::{Params, Prepared, Refusal},
+    gate::{Params, Refusal},
     socket,
 };
 use crate::{
@@ -88,13 +88,13 @@ async fn respond(
         );
         return answer::not_run(media_type, &refusal);
     }
-    if prepared.has_side_effects() && !by_post {
+    let has_side_effects = prepared.has_side_effects();
+    if has_side_effects && !by_post {
         return side_effect_by_get();
     }
-    let marks = prepared.has_side_effects();
     let response = server.run(prepared, caller).await;
     let mut response = answer::json(StatusCode::OK, media_type, &response);
-    if marks {
+    if has_side_effects {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -110,12 +110,6 @@ fn side_effect_by_get() -> Response {
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static("POST"));
     response
-}
-
-impl Prepared {
-    fn has_side_effects(&self) -> bool {
-        self.kind == OperationType::Mutation || !self.operation.marks.is_empty()
-    }
 }
 
 /// Who a request is from: by its token, and by whom the host application acts for.

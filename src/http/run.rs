@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use apollo_compiler::ast::OperationType;
 use async_graphql::Response;
 
 use super::{Server, gate::Prepared};
@@ -10,9 +9,7 @@ impl Server {
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs
     /// up.
     pub(super) async fn run(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Response {
-        let changes =
-            prepared.kind == OperationType::Mutation || !prepared.operation.marks.is_empty();
-        if !changes {
+        if !prepared.has_side_effects() {
             return self.execute(prepared, caller).await;
         }
         let server = self.clone();

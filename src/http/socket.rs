@@ -23,7 +23,7 @@ use futures_util::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::{Server, answer, gate::Refusal, request, run::is_refused};
 use crate::{
@@ -181,7 +181,7 @@ impl Session {
                     return close(4408, "Connection initialisation timeout");
                 }
                 () = sleep_until(expiry) => return close(4403, "The token has expired"),
-                _ = tick(&mut ping) => Box::pin(self.ping()).await?,
+                _ = ping.tick() => Box::pin(self.ping()).await?,
                 () = shutdown.cancelled() => return close(1012, "The server restarts: connect again"),
             }
         }
@@ -376,10 +376,6 @@ fn close(code: u16, reason: &str) -> Step {
 /// As much of a reason as a close frame takes.
 fn cut(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES)]
-}
-
-async fn tick(interval: &mut Interval) -> Instant {
-    interval.tick().await
 }
 
 async fn sleep_until(moment: Option<Instant>) {

@@ -66,6 +66,13 @@ pub(super) struct Prepared {
     pub(super) shape: Shape,
 }
 
+impl Prepared {
+    /// Whether running it changes anything.
+    pub(super) fn has_side_effects(&self) -> bool {
+        self.kind == OperationType::Mutation || !self.operation.marks.is_empty()
+    }
+}
+
 /// What a GraphQL request asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Params {
