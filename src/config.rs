@@ -72,6 +72,9 @@ pub struct Serve {
     /// Serve GraphiQL, an editor for trying operations, at /graphiql.
     #[arg(long, env = "GRAPHIQL")]
     pub graphiql: bool,
+    /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
+    #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
+    pub documents: Option<PathBuf>,
     /// Whose tokens are believed.
     #[command(flatten)]
     pub keys: Keys,
@@ -81,6 +84,9 @@ pub struct Serve {
     /// The bounds.
     #[command(flatten)]
     pub bounds: Bounds,
+    /// The rates.
+    #[command(flatten)]
+    pub rates: Rates,
 }
 
 /// Settings of `dev`.
@@ -229,6 +235,12 @@ pub struct Bounds {
     /// The most bytes in a request's body, and in one message on a socket.
     #[arg(long, env = "BODY_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
     pub body_limit: usize,
+    /// Seconds that a request's body may take to arrive.
+    #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
+    pub body_timeout: Duration,
+    /// The most documents that are kept for clients to name by their hash (automatic persisted queries); 0 is none.
+    #[arg(long, env = "PERSISTED_QUERIES", default_value_t = 1_000)]
+    pub persisted_queries: usize,
     /// The most fields that an operation may resolve to once its fragments are spread, not counting lists.
     #[arg(long, env = "FIELD_LIMIT", default_value_t = 2_000, value_parser = parse_count)]
     pub field_limit: usize,
@@ -253,6 +265,28 @@ pub struct Bounds {
     /// Seconds after which a listener finds what no hint told it of.
     #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
     pub slow_tick: Duration,
+}
+
+/// What one user, or one address, may ask for in a minute: held back beyond it by `RATE_LIMITED`. A service token is not.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Rates")]
+pub struct Rates {
+    /// The most messages that one user may send in a minute; 0 is no limit.
+    #[arg(long, env = "SEND_RATE", default_value_t = 300)]
+    pub send_rate: u32,
+    /// The most that one user's operations may cost in a minute, by their prices; 0 is no limit.
+    #[arg(long, env = "COST_RATE", default_value_t = 300_000)]
+    pub cost_rate: u32,
+    /// The most sockets and event streams that one user may open in a minute; 0 is no limit.
+    #[arg(long, env = "CONNECTION_RATE", default_value_t = 120)]
+    pub connection_rate: u32,
+    /// The most requests and sockets without a good token that one address may open in a minute; 0 is no limit.
+    #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000)]
+    pub address_rate: u32,
+    /// How many proxies of your own stand before this server: the client's address is that many from the end of
+    /// X-Forwarded-For. 0 is the peer's own address.
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
 }
 
 impl Database {
@@ -290,6 +324,18 @@ impl Default for Bounds {
             bounds: Bounds,
         }
         Alone::parse_from(["bounds"]).bounds
+    }
+}
+
+impl Default for Rates {
+    /// What the flags' own defaults say.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            rates: Rates,
+        }
+        Alone::parse_from(["rates"]).rates
     }
 }
 

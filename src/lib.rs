@@ -17,7 +17,7 @@ pub mod graphql;
 mod http;
 pub mod signals;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr};
 use tokio::net::TcpListener;
@@ -51,6 +51,15 @@ pub enum ServeError {
     /// `--no-migrate`, and the schema is old.
     #[error("the database's schema is not up to date: run `directmessages migrate up`")]
     NotMigrated,
+    /// The manifest of trusted documents cannot be used.
+    #[error("the manifest {file:?} cannot be used: {error}")]
+    Documents {
+        /// Which one.
+        file: std::path::PathBuf,
+        /// Why.
+        #[source]
+        error: http::ManifestError,
+    },
     /// The listener broke.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -111,16 +120,26 @@ pub async fn serve(
         settings.keys.jwt_issuer.as_deref(),
         settings.keys.jwt_audience.as_deref(),
     );
-    let server = Arc::new(http::Server::new(
+    let server = http::Server::new(
         Api::new(chat),
         tokens,
-        settings.bounds.clone(),
+        settings,
         front.clone(),
         shutdown.clone(),
-    ));
+    );
+    let server = Arc::new(server.map_err(|error| ServeError::Documents {
+        file: settings.documents.clone().unwrap_or_default(),
+        error,
+    })?);
+    back.spawn(
+        stop_back
+            .clone()
+            .run_until_cancelled_owned(server.clone().tidy()),
+    );
     let address = listener.local_addr()?;
     tracing::info!(%address, database = ?url, "serving");
     let router = http::router(server, settings.graphiql);
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {

@@ -7,8 +7,8 @@ use directmessages::{
     auth::Tokens,
     chat::{Clock, Limits, Subject, import},
     config::{
-        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Serve,
-        Synchronous, Token,
+        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Rates,
+        Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -131,7 +131,9 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             read_timeout: Duration::from_secs(5),
             sqlite_synchronous: Synchronous::Full,
         },
+        documents: None,
         bounds: Bounds::default(),
+        rates: Rates::default(),
     })
 }
 

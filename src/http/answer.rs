@@ -1,43 +1,24 @@
-//! Answers by HTTP: their bytes, status and media type.
+//! Answers by HTTP: their bytes, status and headers.
+
+use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
     },
     response::Response,
 };
 use serde::Serialize;
 
-use super::gate::Refusal;
+use super::{accept::MediaType, gate::Refusal};
 use crate::graphql::ErrorCode;
 
-/// The two media types of a GraphQL answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MediaType {
-    /// `application/graphql-response+json`: the status tells of request errors.
-    GraphqlResponse,
-    /// `application/json`, as ever: 200 for every well-formed GraphQL request.
-    Json,
-}
+/// How long a client may wait before it asks a server again whose database is away.
+const AWAY: Duration = Duration::from_secs(1);
 
 impl MediaType {
-    /// The first that the client names; plain JSON where it takes anything.
-    pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let Some(accept) = headers.get(ACCEPT) else {
-            return Some(Self::Json);
-        };
-        let accept = accept.to_str().ok()?.to_ascii_lowercase();
-        accept.split(',').find_map(
-            |range| match range.split(';').next().unwrap_or(range).trim() {
-                "application/graphql-response+json" => Some(Self::GraphqlResponse),
-                "application/json" | "application/*" | "*/*" => Some(Self::Json),
-                _ => None,
-            },
-        )
-    }
-
     fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
@@ -57,26 +38,75 @@ pub(super) fn json(status: StatusCode, media_type: MediaType, body: &impl Serial
     response
 }
 
-/// A request that is no GraphQL request, or not from whom it should be.
-pub(super) fn refused(status: StatusCode, refusal: &Refusal) -> Response {
-    let mut response = json(status, MediaType::Json, &refusal.body());
+/// The answer to a request that was run.
+pub(super) fn ran(
+    media_type: MediaType,
+    body: &impl Serialize,
+    has_side_effects: bool,
+) -> Response {
+    let mut response = json(StatusCode::OK, media_type, body);
+    // What one person reads is for no shared cache, and what marked something is not to be taken from any.
+    let cached = if has_side_effects {
+        "no-store"
+    } else {
+        "private, no-cache"
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cached));
+    vary(headers);
+    response
+}
+
+/// The answer to a request that is not run.
+pub(super) fn refused(media_type: MediaType, refusal: &Refusal) -> Response {
+    let status = status(media_type, refusal);
+    let mut response = json(status, media_type, &refusal.body());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    vary(headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if refusal.code == ErrorCode::SideEffectRequiresPost {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    let retry_after = match refusal.code {
+        ErrorCode::Unavailable => Some(AWAY),
+        _ => refusal.retry_after,
+    };
+    if let Some(wait) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
     response
 }
 
-/// A GraphQL request that does not run.
-pub(super) fn not_run(media_type: MediaType, refusal: &Refusal) -> Response {
-    let status = match (refusal.code, media_type) {
+/// A wait as `Retry-After` tells it: never too short, never none.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis()
+        .div_ceil(1_000)
+        .max(1)
+        .try_into()
+        .unwrap_or(u64::MAX)
+}
+
+fn status(media_type: MediaType, refusal: &Refusal) -> StatusCode {
+    if let Some(status) = refusal.status {
+        return status;
+    }
+    match (refusal.code, media_type) {
         (ErrorCode::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
         (ErrorCode::Forbidden, _) => StatusCode::FORBIDDEN,
+        (ErrorCode::SideEffectRequiresPost, _) => StatusCode::METHOD_NOT_ALLOWED,
+        (ErrorCode::RateLimited, _) => StatusCode::TOO_MANY_REQUESTS,
         (ErrorCode::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
         (ErrorCode::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
         (_, MediaType::GraphqlResponse) => StatusCode::BAD_REQUEST,
         (_, MediaType::Json) => StatusCode::OK,
-    };
-    json(status, media_type, &refusal.body())
+    }
+}
+
+/// The same address answers differently by these, so that no cache may give one's answer to another.
+fn vary(headers: &mut HeaderMap) {
+    let by = HeaderValue::from_static("accept, authorization, x-act-as");
+    headers.append(VARY, by);
 }

@@ -3,10 +3,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 
-use super::{
-    Server,
-    answer::{self, MediaType},
-};
+use super::{Server, accept::MediaType, answer};
 
 /// The process answers.
 pub(super) async fn live() -> Response {

@@ -1,124 +1,123 @@
 //! Requests by HTTP: from bytes to a GraphQL request, with a clear error for whatever is none.
 
-use std::sync::Arc;
+use std::{error::Error as _, sync::Arc};
 
-use apollo_compiler::{ast::OperationType, response::JsonMap};
+use apollo_compiler::ast::OperationType;
 use axum::{
     body::Body,
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, UPGRADE},
+        header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE},
+        request::Parts,
     },
     response::Response,
 };
+use http_body_util::LengthLimitError;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 
 use super::{
-    Server,
-    answer::{self, MediaType},
-    gate::{Params, Refusal},
-    socket,
+    Server, accept::Accepts, address::Address, answer, gate::Refusal, params::Sent, socket,
 };
 use crate::{
     auth::Identity,
     graphql::{Caller, Error, ErrorCode},
 };
 
-/// A request that is refused before it is a GraphQL request.
-type Refused = (StatusCode, Refusal);
+/// The methods of `/graphql`.
+pub(super) const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
 /// POST: queries and mutations, as JSON.
 pub(super) async fn post(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let params = match read_body(&server, &parts.headers, body).await {
-        Ok(params) => params,
-        Err((status, refusal)) => return answer::refused(status, &refusal),
-    };
-    respond(&server, &parts.headers, params, true).await
+    let (head, body) = request.into_parts();
+    let sent = read_body(&server, &head.headers, body).await;
+    respond(&server, &head, sent, true).await
 }
 
 /// GET: queries without side effects in the URL, and upgrades to a socket.
 pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
-    if parts.headers.contains_key(UPGRADE) {
-        return match WebSocketUpgrade::from_request_parts(&mut parts, &server).await {
-            Ok(upgrade) => socket::open(server, &parts.headers, upgrade),
+    let (mut head, _) = request.into_parts();
+    if head.headers.contains_key(UPGRADE) {
+        let accepts = Accepts::of(&head.headers);
+        return match WebSocketUpgrade::from_request_parts(&mut head, &server).await {
+            Ok(upgrade) => socket::open(server, &head, upgrade),
             Err(rejection) => {
-                let refusal = Refusal::new(ErrorCode::BadRequest, rejection.to_string());
-                answer::refused(rejection.status(), &refusal)
+                let refusal = bad_request(rejection.status(), rejection.to_string());
+                answer::refused(accepts.answer_or_json(), &refusal)
             }
         };
     }
-    match read_url(parts.uri.query().unwrap_or_default()) {
-        Ok(params) => respond(&server, &parts.headers, params, false).await,
-        Err((status, refusal)) => answer::refused(status, &refusal),
-    }
+    let sent = Sent::from_url(head.uri.query().unwrap_or_default());
+    let sent = sent.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message));
+    respond(&server, &head, sent, false).await
+}
+
+/// OPTIONS: what this path takes. (A browser's preflight is answered before it comes here.)
+pub(super) async fn options() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
 }
 
 async fn respond(
     server: &Arc<Server>,
-    headers: &HeaderMap,
-    params: Params,
+    head: &Parts,
+    sent: Result<Sent, Refusal>,
     by_post: bool,
 ) -> Response {
-    let Some(media_type) = MediaType::accepted(headers) else {
-        let refusal = Refusal::new(
-            ErrorCode::BadRequest,
-            "Accept: this server answers with application/graphql-response+json or application/json",
-        );
-        return answer::refused(StatusCode::NOT_ACCEPTABLE, &refusal);
-    };
-    let caller = match caller(server, headers).await {
-        Ok(caller) => caller,
-        Err(refusal) if refusal.code == ErrorCode::Unauthenticated => {
-            return answer::refused(StatusCode::UNAUTHORIZED, &refusal);
-        }
-        Err(refusal) => return answer::not_run(media_type, &refusal),
-    };
-    let prepared = match server.gate.prepare(&params) {
-        Ok(prepared) => prepared,
-        Err(refusal) => return answer::not_run(media_type, &refusal),
-    };
-    if prepared.kind == OperationType::Subscription {
-        let refusal = Refusal::new(
-            ErrorCode::BadRequest,
-            "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws",
-        );
-        return answer::not_run(media_type, &refusal);
-    }
-    let has_side_effects = prepared.has_side_effects();
-    if has_side_effects && !by_post {
-        return side_effect_by_get();
-    }
-    let response = server.run(prepared, caller).await;
-    let mut response = answer::json(StatusCode::OK, media_type, &response);
-    if has_side_effects {
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    response
+    let accepts = Accepts::of(&head.headers);
+    let answered = async { run(server, head, accepts, sent?, by_post).await };
+    let refused = |refusal| answer::refused(accepts.answer_or_json(), &refusal);
+    answered.await.unwrap_or_else(refused)
 }
 
-fn side_effect_by_get() -> Response {
-    let refusal = Refusal::new(
-        ErrorCode::SideEffectRequiresPost,
-        "mutations, and queries that mark messages as read, are sent by POST",
-    );
-    let mut response = answer::refused(StatusCode::METHOD_NOT_ALLOWED, &refusal);
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static("POST"));
-    response
+async fn run(
+    server: &Arc<Server>,
+    head: &Parts,
+    accepts: Accepts,
+    sent: Sent,
+    by_post: bool,
+) -> Result<Response, Refusal> {
+    if accepts.answer.is_none() && !accepts.events {
+        return Err(bad_request(
+            StatusCode::NOT_ACCEPTABLE,
+            "Accept: this server answers with application/graphql-response+json or application/json",
+        ));
+    }
+    let address = server.address_of(&head.extensions, &head.headers);
+    let caller = caller(server, &head.headers, address).await?;
+    let prepared = server.prepare(sent).await?;
+    let has_side_effects = prepared.has_side_effects();
+    if has_side_effects && !by_post {
+        return Err(Refusal::new(
+            ErrorCode::SideEffectRequiresPost,
+            "mutations, and queries that mark messages as read, are sent by POST",
+        ));
+    }
+    server.rates.admit(&caller, &prepared)?;
+    if prepared.kind == OperationType::Subscription {
+        return Err(Refusal::new(
+            ErrorCode::BadRequest,
+            "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws",
+        ));
+    }
+    let response = server.run(prepared, caller).await;
+    Ok(answer::ran(
+        accepts.answer_or_json(),
+        &response,
+        has_side_effects,
+    ))
 }
 
 /// Who a request is from: by its token, and by whom the host application acts for.
-pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Caller, Refusal> {
+async fn caller(server: &Server, headers: &HeaderMap, address: Address) -> Result<Caller, Refusal> {
     let act_as = match headers.get("x-act-as") {
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };
-    match (identity(server, headers)?, act_as) {
+    match (identity(server, headers, address)?, act_as) {
         (Some(identity), act_as) => {
             Ok(Caller::arrive(server.api.chat(), &identity, act_as.as_deref()).await?)
         }
@@ -131,13 +130,21 @@ pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Calle
     }
 }
 
-/// Whom the `Authorization` header speaks for; nobody where there is none.
-pub(super) fn identity(server: &Server, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+/// Whom the `Authorization` header speaks for; nobody where there is none. Whoever speaks for nobody, or with a token
+/// that is not believed, is held to the rate of an address.
+pub(super) fn identity(
+    server: &Server,
+    headers: &HeaderMap,
+    address: Address,
+) -> Result<Option<Identity>, Refusal> {
     let Some(header) = headers.get(AUTHORIZATION) else {
-        return Ok(None);
+        return server.rates.anonymous(address).map(|()| None);
     };
-    let token = header.to_str().unwrap_or_default();
-    bearer(server, token).map(Some)
+    let identity = bearer(server, header.to_str().unwrap_or_default());
+    if identity.is_err() {
+        server.rates.anonymous(address)?;
+    }
+    identity.map(Some)
 }
 
 /// Whom a `Bearer <token>` speaks for.
@@ -166,64 +173,34 @@ fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
     Ok(text.into_owned())
 }
 
-/// The parameters of a request, as GraphQL over HTTP names them; what else stands beside them is ignored.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonParams {
-    query: String,
-    operation_name: Option<String>,
-    variables: Option<JsonMap>,
-    /// Typed as the specification says, and not used.
-    #[serde(rename = "extensions")]
-    _extensions: Option<JsonMap>,
-}
-
-impl JsonParams {
-    fn parse(json: &[u8]) -> Result<Params, String> {
-        let value: serde_json::Value = serde_json::from_slice(json)
-            .map_err(|error| format!("the body is not JSON: {error}"))?;
-        if value.is_array() {
-            return Err("batches are not taken: send one operation at a time".to_owned());
-        }
-        let params: Self = serde_json::from_value(value).map_err(|error| {
-            format!(
-                "{error}; send {{\"query\": …}}, with operationName, variables and extensions as needed"
-            )
-        })?;
-        Ok(params.into())
-    }
-}
-
-impl From<JsonParams> for Params {
-    fn from(params: JsonParams) -> Self {
-        Self {
-            query: params.query,
-            operation_name: params.operation_name,
-            variables: params.variables.unwrap_or_default(),
-        }
-    }
-}
-
-/// The parameters in a `subscribe` message's payload.
-pub(super) fn params_of(payload: serde_json::Value) -> Result<Params, String> {
-    let params: JsonParams = serde_json::from_value(payload).map_err(|error| error.to_string())?;
-    Ok(params.into())
-}
-
-async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Params, Refused> {
-    let refuse = |status, message: String| (status, Refusal::new(ErrorCode::BadRequest, message));
+async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Sent, Refusal> {
     if !is_json(headers) {
-        return Err(refuse(
+        return Err(bad_request(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type: send the operation as application/json, in UTF-8".to_owned(),
+            "Content-Type: send the operation as application/json, in UTF-8",
         ));
     }
     let limit = server.bounds.body_limit;
-    let body = axum::body::to_bytes(body, limit).await.map_err(|_| {
-        let message = format!("the body is longer than {limit} bytes, or broke off");
-        refuse(StatusCode::PAYLOAD_TOO_LARGE, message)
+    let too_large = || {
+        let message = format!("the body is longer than {limit} bytes: send less at a time");
+        bad_request(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let reading = axum::body::to_bytes(body, limit);
+    let Ok(body) = tokio::time::timeout(server.bounds.body_timeout, reading).await else {
+        let seconds = server.bounds.body_timeout.as_secs_f64();
+        let message = format!("the body did not come within {seconds} seconds: send it again");
+        return Err(bad_request(StatusCode::REQUEST_TIMEOUT, message));
+    };
+    let body = body.map_err(|error| match error.source() {
+        Some(source) if source.is::<LengthLimitError>() => too_large(),
+        _ => bad_request(StatusCode::BAD_REQUEST, "the body broke off: send it again"),
     })?;
-    JsonParams::parse(&body).map_err(|message| refuse(StatusCode::BAD_REQUEST, message))
+    Sent::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -245,46 +222,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-fn read_url(query: &str) -> Result<Params, Refused> {
-    let refuse = |message: String| {
-        (
-            StatusCode::BAD_REQUEST,
-            Refusal::new(ErrorCode::BadRequest, message),
-        )
-    };
-    let mut params = Params::default();
-    let mut found = false;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = value.replace('+', " ");
-        let value = percent_decode_str(&value)
-            .decode_utf8()
-            .map_err(|_| refuse(format!("{name}: this is not percent-encoded UTF-8")))?;
-        match name {
-            "query" => {
-                found = true;
-                params.query = value.into_owned();
-            }
-            "operationName" if !value.is_empty() => {
-                params.operation_name = Some(value.into_owned());
-            }
-            "variables" if !value.is_empty() => {
-                params.variables = serde_json::from_str::<Option<JsonMap>>(&value)
-                    .map_err(|error| refuse(format!("variables: this is no JSON object: {error}")))?
-                    .unwrap_or_default();
-            }
-            "extensions" if !value.is_empty() => {
-                serde_json::from_str::<Option<JsonMap>>(&value).map_err(|error| {
-                    refuse(format!("extensions: this is no JSON object: {error}"))
-                })?;
-            }
-            _ => {}
-        }
-    }
-    if found {
-        return Ok(params);
-    }
-    Err(refuse(
-        "query is missing: send ?query=… by GET, or {\"query\": …} by POST".to_owned(),
-    ))
+/// A request that is no GraphQL request.
+pub(super) fn bad_request(status: StatusCode, message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, message).with_status(status)
 }

@@ -13,7 +13,7 @@ use axum::{
         WebSocketUpgrade,
         ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
     },
-    http::{HeaderMap, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
+    http::{header::SEC_WEBSOCKET_PROTOCOL, request::Parts},
     response::Response,
 };
 use futures_util::{
@@ -25,7 +25,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::{Server, answer, gate::Refusal, request, run::is_refused};
+use super::{
+    Server, accept::Accepts, answer, gate::Refusal, params::Sent, request, run::is_refused,
+};
 use crate::{
     auth::Identity,
     graphql::{Caller, ErrorCode, Progress},
@@ -38,14 +40,14 @@ const READ_BUFFER: usize = 2_048;
 const REASON_BYTES: usize = 123;
 
 /// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
-pub(super) fn open(
-    server: Arc<Server>,
-    headers: &HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    let identity = match request::identity(&server, headers) {
+pub(super) fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+    let headers = &head.headers;
+    let address = server.address_of(&head.extensions, headers);
+    let identity = match request::identity(&server, headers, address) {
         Ok(identity) => identity,
-        Err(refusal) => return answer::refused(StatusCode::UNAUTHORIZED, &refusal),
+        Err(refusal) => {
+            return answer::refused(Accepts::of(headers).answer_or_json(), &refusal);
+        }
     };
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let offers = offered
@@ -263,12 +265,12 @@ impl Session {
             let refusal = Refusal::new(ErrorCode::RateLimited, message);
             return self.send_error(&id, refusal.errors()).await;
         }
-        let params = match request::params_of(payload) {
-            Ok(params) => params,
+        let sent = match Sent::from_json(payload) {
+            Ok(sent) => sent,
             Err(error) => return close(4400, &format!("Invalid message: payload: {error}")),
         };
         let progress = Progress::default();
-        let told = operation(self.server.clone(), params, caller, progress.clone());
+        let told = operation(self.server.clone(), sent, caller, progress.clone());
         let (told, abort) = abortable(told);
         let name = id.clone();
         self.running
@@ -329,13 +331,18 @@ impl Session {
 /// What one operation tells, to its end.
 fn operation(
     server: Arc<Server>,
-    params: super::gate::Params,
+    sent: Sent,
     caller: Caller,
     progress: Progress,
 ) -> impl Stream<Item = Told> + Send + 'static {
     // Boxed, so that what starts an operation is given back once it has started: listeners are many, and live long.
     let start = async move {
-        let prepared = match server.gate.prepare(&params) {
+        let prepared = server.prepare(sent).await;
+        let admitted = prepared.and_then(|prepared| {
+            server.rates.admit(&caller, &prepared)?;
+            Ok(prepared)
+        });
+        let prepared = match admitted {
             Ok(prepared) => prepared,
             Err(refusal) => return stream::iter([Told::Error(refusal.errors())]).boxed(),
         };

@@ -37,6 +37,7 @@ pub(super) fn expand(
         fields: 0,
         refused: Vec::new(),
         signal_cursor: false,
+        sends: 0,
         marks: Vec::new(),
     };
     let root = &operation.selection_set;
@@ -61,6 +62,8 @@ pub(super) fn expand(
             signal_cursor: expansion.signal_cursor,
             marks: expansion.marks,
         },
+        price: expansion.fields as u64,
+        sends: expansion.sends,
         shape: shape::Shape::new(selection, expansion.refused, document.sources.clone()),
     })
 }
@@ -74,6 +77,7 @@ struct Expansion<'a> {
     /// Root fields whose arguments cannot be, as in null for one that is never null: they fail without being run.
     refused: Vec<async_graphql::ServerError>,
     signal_cursor: bool,
+    sends: u64,
     marks: Vec<ConversationArguments>,
 }
 
@@ -250,6 +254,7 @@ impl<'a> Expansion<'a> {
     fn note(&mut self, field: &executable::Field, arguments: &[(String, Value)]) {
         match field.name.as_str() {
             "signalCursor" => self.signal_cursor = true,
+            "sendMessage" => self.sends += 1,
             "conversation" => {
                 let named: Vec<(GraphqlName, &Value)> = arguments
                     .iter()

@@ -64,6 +64,8 @@ pub(super) struct Prepared {
     pub(super) kind: OperationType,
     pub(super) operation: Operation,
     pub(super) shape: Shape,
+    pub(super) price: u64,
+    pub(super) sends: u64,
 }
 
 impl Prepared {
@@ -122,6 +124,11 @@ impl Gate {
                 )
             })?;
         expand::expand(self, document, operation, &variables)
+    }
+
+    /// Why a document could never run here.
+    pub(super) fn refusal_of(&self, text: &str) -> Option<Refusal> {
+        self.judge(text).err()
     }
 
     fn check(&self, text: &str) -> Verdict {

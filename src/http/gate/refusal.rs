@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use apollo_compiler::{parser::LineColumn, validation::DiagnosticList};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::graphql::ErrorCode;
+use crate::{graphql::ErrorCode, http::answer::whole_seconds};
 
 /// The most errors that one answer tells.
 const MOST: usize = 10;
@@ -10,6 +13,10 @@ const MOST: usize = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
+    /// Where the code alone does not say it.
+    pub(crate) status: Option<StatusCode>,
+    /// How long to wait before the same is asked again.
+    pub(crate) retry_after: Option<Duration>,
     errors: Vec<(String, Option<LineColumn>)>,
 }
 
@@ -25,7 +32,25 @@ impl Refusal {
     ) -> Self {
         Self {
             code,
+            status: None,
+            retry_after: None,
             errors: vec![(message.into(), location)],
+        }
+    }
+
+    /// The same, answered with this status.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// The same, with the advice to wait.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
         }
     }
 
@@ -38,6 +63,8 @@ impl Refusal {
         });
         Self {
             code,
+            status: None,
+            retry_after: None,
             errors: errors.collect(),
         }
     }
@@ -45,12 +72,16 @@ impl Refusal {
     /// The `errors` of the answer.
     pub(crate) fn errors(&self) -> Value {
         let code = self.code.name();
+        let retry_after = self.retry_after.map(whole_seconds);
         let errors = self.errors.iter().map(|(message, location)| {
             let mut error = json!({ "message": message });
             if let Some(at) = location {
                 error["locations"] = json!([{ "line": at.line, "column": at.column }]);
             }
             error["extensions"] = json!({ "code": code });
+            if let Some(seconds) = retry_after {
+                error["extensions"]["retryAfter"] = json!(seconds);
+            }
             error
         });
         errors.collect()

@@ -10,7 +10,7 @@ use std::{
 use super::{
     SECRET,
     database::{TestDatabase, folder},
-    server::client,
+    server::{client, unlimited},
     until,
     user::User,
 };
@@ -51,6 +51,7 @@ impl Process {
         let mut arguments = vec!["serve", "--listen", listen, "--jwt-secret", SECRET];
         arguments.extend(["--database-url", &database.url]);
         arguments.extend(flags);
+        arguments.extend(unlimited(flags));
         let process = Self::start(program(&arguments), listen.parse().unwrap());
         process.ready().await;
         process

@@ -117,11 +117,24 @@ fn settings(url: &str, flags: &[&str]) -> Serve {
         "--sqlite-synchronous",
         "normal",
     ];
-    let given = fixed.iter().chain(flags);
+    let mut given = [&fixed, flags].concat();
+    given.extend(unlimited(flags));
     match Cli::try_parse_from(given).unwrap().command {
         Command::Serve(settings) => settings,
         other => panic!("serve was asked for, not {other:?}"),
     }
+}
+
+/// The flags that leave a test's users alone, which send more than a person does, but for what the test is about.
+pub(crate) fn unlimited(flags: &[&str]) -> Vec<&'static str> {
+    let limits = [
+        "--send-rate",
+        "--cost-rate",
+        "--connection-rate",
+        "--address-rate",
+    ];
+    let limits = limits.into_iter().filter(|limit| !flags.contains(limit));
+    limits.flat_map(|limit| [limit, "0"]).collect()
 }
 
 /// Who makes the tokens that the servers here believe.

@@ -1,0 +1,200 @@
+//! Documents that clients name by a hash instead of sending them: those of an operator's manifest, which are then the
+//! only ones that run, or those that any client has sent before.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use data_encoding::HEXLOWER;
+use quick_cache::{Weighter, sync::Cache};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    gate::{Gate, Params, Refusal},
+    params::Sent,
+};
+use crate::graphql::ErrorCode;
+
+/// Bytes of text that are kept for clients to name by their hash.
+const KEPT_BYTES: u64 = 8 << 20;
+/// How many of a manifest's faults are told at one time.
+const TOLD: usize = 5;
+
+/// What a name stands for.
+pub(super) enum Documents {
+    /// Only these run, by the id that their manifest gives them or by the SHA-256 of their text.
+    Trusted(HashMap<String, Arc<str>>),
+    /// Every valid document runs, and is kept under its SHA-256 where the client asks for that.
+    Open(Option<Cache<String, Arc<str>, ByLength>>),
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// Not one of the formats.
+    #[error(
+        "it is no manifest: give the JSON that GraphQL Code Generator, Relay or Apollo's generate-persisted-query-manifest writes ({0})"
+    )]
+    Unknown(#[from] serde_json::Error),
+    /// It would refuse everything.
+    #[error("it holds no operation: nothing could run")]
+    Empty,
+    /// Operations that the schema does not have.
+    #[error(
+        "{count} of its documents cannot run on this server, such as {examples}: build the manifest against this server's schema"
+    )]
+    Invalid {
+        /// How many.
+        count: usize,
+        /// The first few, with the reason.
+        examples: String,
+    },
+}
+
+/// The formats of manifests, all JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Manifest {
+    /// Apollo's generate-persisted-query-manifest.
+    Apollo { operations: Vec<Operation> },
+    /// GraphQL Code Generator's client preset, and Relay: from id to text.
+    ById(HashMap<String, String>),
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    id: String,
+    body: String,
+}
+
+/// What a kept document takes.
+#[derive(Clone)]
+pub(super) struct ByLength;
+
+impl Weighter<String, Arc<str>> for ByLength {
+    fn weight(&self, _: &String, text: &Arc<str>) -> u64 {
+        text.len() as u64
+    }
+}
+
+impl Documents {
+    /// Every document, of which so many may be named by their hash once they were sent.
+    pub(super) fn open(kept: usize) -> Self {
+        Self::Open((kept > 0).then(|| Cache::with_weighter(kept, KEPT_BYTES, ByLength)))
+    }
+
+    /// Only the documents of a manifest, each checked against the schema.
+    pub(super) fn trusted(file: &Path, gate: &Gate) -> Result<Self, ManifestError> {
+        let manifest: Manifest = serde_json::from_slice(&std::fs::read(file)?)?;
+        let operations: Vec<(String, String)> = match manifest {
+            Manifest::Apollo { operations } => {
+                operations.into_iter().map(|of| (of.id, of.body)).collect()
+            }
+            Manifest::ById(operations) => operations.into_iter().collect(),
+        };
+        if operations.is_empty() {
+            return Err(ManifestError::Empty);
+        }
+        let mut invalid: Vec<String> = operations
+            .iter()
+            .filter_map(|(id, text)| {
+                let refusal = gate.refusal_of(text)?;
+                Some(format!("{id} ({})", refusal.first_message()))
+            })
+            .collect();
+        if !invalid.is_empty() {
+            let count = invalid.len();
+            invalid.sort();
+            invalid.truncate(TOLD);
+            return Err(ManifestError::Invalid {
+                count,
+                examples: invalid.join(", "),
+            });
+        }
+        let mut documents = HashMap::with_capacity(2 * operations.len());
+        for (id, text) in operations {
+            let text: Arc<str> = text.into();
+            documents.insert(sha256(&text), text.clone());
+            documents.insert(bare(&id).to_owned(), text);
+        }
+        Ok(Self::Trusted(documents))
+    }
+
+    /// The text that a request asks to run.
+    pub(super) fn find(&self, sent: Sent) -> Result<Params, Refusal> {
+        let name = sent.document.as_deref().map(bare);
+        let query = match (self, sent.query, name) {
+            (_, None, None) => return Err(missing()),
+            (Self::Trusted(known), Some(text), _) => known
+                .get(&sha256(&text))
+                .ok_or_else(not_allowed)?
+                .to_string(),
+            (Self::Trusted(known), None, Some(name)) => {
+                known.get(name).ok_or_else(not_allowed)?.to_string()
+            }
+            (Self::Open(_), Some(text), None) => text,
+            (Self::Open(None), Some(text), Some(_)) => text,
+            (Self::Open(Some(_)), Some(text), Some(name)) => {
+                if sha256(&text) != name {
+                    return Err(Refusal::new(
+                        ErrorCode::BadRequest,
+                        "the hash of the persisted query is not the SHA-256 of its text, in lower-case hexadecimal",
+                    ));
+                }
+                text
+            }
+            (Self::Open(None), None, Some(_)) => {
+                let code = ErrorCode::PersistedQueryNotSupported;
+                return Err(Refusal::new(code, "PersistedQueryNotSupported"));
+            }
+            // Clients know these answers by their texts, and send the query itself.
+            (Self::Open(Some(kept)), None, Some(name)) => match kept.get(name) {
+                Some(text) => text.to_string(),
+                None => {
+                    let code = ErrorCode::PersistedQueryNotFound;
+                    return Err(Refusal::new(code, "PersistedQueryNotFound"));
+                }
+            },
+        };
+        Ok(Params {
+            query,
+            operation_name: sent.operation_name,
+            variables: sent.variables,
+        })
+    }
+
+    /// Keeps a document under its hash, once it has proved valid.
+    pub(super) fn keep(&self, hash: &str, text: &str) {
+        if let Self::Open(Some(kept)) = self
+            && kept.get(bare(hash)).is_none()
+        {
+            kept.insert(bare(hash).to_owned(), text.into());
+        }
+    }
+}
+
+/// A name without the `sha256:` that GraphQL over HTTP puts before it.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("sha256:").unwrap_or(name)
+}
+
+fn sha256(text: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+}
+
+fn missing() -> Refusal {
+    Refusal::new(
+        ErrorCode::BadRequest,
+        "query is missing: send ?query=… by GET, or {\"query\": …} by POST",
+    )
+    .with_status(axum::http::StatusCode::BAD_REQUEST)
+}
+
+fn not_allowed() -> Refusal {
+    Refusal::new(
+        ErrorCode::DocumentNotAllowed,
+        "this server runs only the documents of its manifest: name one by its hash, or add this one to the manifest",
+    )
+}

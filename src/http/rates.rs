@@ -1,0 +1,135 @@
+//! How much one user, and one address before it has signed in, may ask for in a minute.
+
+use std::{hash::Hash, num::NonZeroU32, time::Duration};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    state::keyed::DefaultKeyedStateStore,
+};
+use uuid::Uuid;
+
+use super::{
+    address::Address,
+    gate::{Prepared, Refusal},
+};
+use crate::{
+    config,
+    graphql::{Caller, ErrorCode},
+};
+
+/// A bucket for each user and address. Each starts full, with a minute's worth, and fills evenly.
+pub(super) struct Rates {
+    sends: Limit<Uuid>,
+    cost: Limit<Uuid>,
+    connections: Limit<Uuid>,
+    addresses: Limit<Address>,
+}
+
+impl Rates {
+    pub(super) fn new(rates: &config::Rates) -> Self {
+        Self {
+            sends: Limit::new(rates.send_rate, "messages from one user"),
+            cost: Limit::new(
+                rates.cost_rate,
+                "points of operations' prices from one user",
+            ),
+            connections: Limit::new(
+                rates.connection_rate,
+                "sockets and event streams from one user",
+            ),
+            addresses: Limit::new(
+                rates.address_rate,
+                "requests without a good token from one address",
+            ),
+        }
+    }
+
+    /// Takes an operation from its user's buckets. The host application itself, also where it acts for a user, is as
+    /// trusted as the operator, and not held back.
+    pub(super) fn admit(&self, caller: &Caller, operation: &Prepared) -> Result<(), Refusal> {
+        let Some(user) = limited(caller) else {
+            return Ok(());
+        };
+        self.cost.take(&user, operation.price)?;
+        self.sends.take(&user, operation.sends)
+    }
+
+    /// Takes a connection that stays open from its user's bucket.
+    pub(super) fn connect(&self, caller: &Caller) -> Result<(), Refusal> {
+        limited(caller).map_or(Ok(()), |user| self.connections.take(&user, 1))
+    }
+
+    /// Takes a request that speaks for nobody from its address's bucket.
+    pub(super) fn anonymous(&self, address: Address) -> Result<(), Refusal> {
+        self.addresses.take(&address, 1)
+    }
+
+    /// Forgets the buckets that are full again, so that they take no memory.
+    pub(super) fn forget_full(&self) {
+        self.sends.forget_full();
+        self.cost.forget_full();
+        self.connections.forget_full();
+        self.addresses.forget_full();
+    }
+}
+
+fn limited(caller: &Caller) -> Option<Uuid> {
+    match caller {
+        Caller::User(viewer) if !viewer.service => Some(viewer.id),
+        Caller::User(_) | Caller::Service | Caller::Nobody => None,
+    }
+}
+
+/// One limit, with a bucket for each key; none where it is off.
+struct Limit<K: Hash + Eq + Clone> {
+    buckets: Option<RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock>>,
+    /// The rate, in units a minute.
+    rate: u32,
+    /// What is counted, of whom.
+    what: &'static str,
+}
+
+impl<K: Hash + Eq + Clone> Limit<K> {
+    fn new(rate: u32, what: &'static str) -> Self {
+        let quota = NonZeroU32::new(rate).map(Quota::per_minute);
+        Self {
+            buckets: quota.map(RateLimiter::keyed),
+            rate,
+            what,
+        }
+    }
+
+    fn take(&self, key: &K, units: u64) -> Result<(), Refusal> {
+        let Some(buckets) = &self.buckets else {
+            return Ok(());
+        };
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let Some(units) = NonZeroU32::new(units) else {
+            return Ok(());
+        };
+        match buckets.check_key_n(key, units) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(too_early)) => {
+                let wait = too_early.wait_time_from(buckets.clock().now());
+                Err(self.refusal("wait, and send it again", wait))
+            }
+            Err(_) => Err(self.refusal("this alone is more: ask for less", Duration::from_mins(1))),
+        }
+    }
+
+    fn refusal(&self, advice: &str, wait: Duration) -> Refusal {
+        let message = format!(
+            "at most {} {} are taken in a minute: {advice}",
+            self.rate, self.what
+        );
+        Refusal::new(ErrorCode::RateLimited, message).after(wait)
+    }
+
+    fn forget_full(&self) {
+        if let Some(buckets) = &self.buckets {
+            buckets.retain_recent();
+            buckets.shrink_to_fit();
+        }
+    }
+}
