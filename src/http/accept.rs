@@ -2,11 +2,23 @@
 
 use axum::http::{HeaderMap, header::ACCEPT};
 use headers_accept::Accept;
-use mediatype::{MediaType as Type, MediaTypeBuf};
+use mediatype::{
+    MediaType as Type, MediaTypeBuf, Name,
+    names::{self, APPLICATION, TEXT},
+};
 
-const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
-const JSON: &str = "application/json";
-const EVENT_STREAM: &str = "text/event-stream";
+const JSON: Type<'static> = Type::new(APPLICATION, names::JSON);
+const GRAPHQL_RESPONSE: Type<'static> = Type::from_parts(
+    APPLICATION,
+    Name::new_unchecked("graphql-response"),
+    Some(names::JSON),
+    &[],
+);
+const EVENT_STREAM: Type<'static> = Type::new(TEXT, names::EVENT_STREAM);
+
+const ANSWERS: &[Type<'static>] = &[JSON, GRAPHQL_RESPONSE];
+const EVENTS: &[Type<'static>] = &[EVENT_STREAM];
+const ALL: &[Type<'static>] = &[JSON, GRAPHQL_RESPONSE, EVENT_STREAM];
 
 /// The two media types of a GraphQL answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,41 +54,31 @@ impl Accepts {
             };
         }
         let named = named.join(",").to_ascii_lowercase();
-        let ranges: Vec<&str> = named
+        let ranges: Vec<String> = named
             .split(',')
-            .filter(|range| range.trim().parse::<MediaTypeBuf>().is_ok())
+            .map(without_charset)
+            .filter(|range| range.parse::<MediaTypeBuf>().is_ok())
             .collect();
         let accept: Option<Accept> = ranges.join(",").parse().ok();
-        let best = |types: &[&'static str]| -> Option<&'static str> {
-            let offered: Vec<(Type<'_>, &str)> = types
-                .iter()
-                .filter_map(|text| Some((Type::parse(text).ok()?, text.split(';').next()?)))
-                .collect();
-            let chosen = accept
-                .as_ref()?
-                .negotiate(offered.iter().map(|(of, _)| of))?;
-            let chosen = offered.iter().find(|(of, _)| std::ptr::eq(of, chosen))?;
-            Some(chosen.1)
+        let best = |types: &'static [Type<'static>]| -> Option<&Type<'static>> {
+            accept.as_ref()?.negotiate(types)
         };
-        let answer = match best(&[
-            JSON,
-            "application/json; charset=utf-8",
-            GRAPHQL_RESPONSE,
-            "application/graphql-response+json; charset=utf-8",
-        ]) {
-            Some(GRAPHQL_RESPONSE) => Some(MediaType::GraphqlResponse),
-            Some(_) => Some(MediaType::Json),
-            None => None,
-        };
+        let answer = best(ANSWERS).map(|best| {
+            if *best == JSON {
+                MediaType::Json
+            } else {
+                MediaType::GraphqlResponse
+            }
+        });
         let by_name = ranges
             .iter()
-            .any(|range| range.split(';').next().unwrap_or(range).trim() == EVENT_STREAM);
-        let events = by_name && best(&[EVENT_STREAM]).is_some();
-        let first = best(&[JSON, GRAPHQL_RESPONSE, EVENT_STREAM]);
+            .any(|range| range.starts_with("text/event-stream"));
+        let events = by_name && best(EVENTS).is_some();
+        let first = best(ALL);
         Self {
             answer,
             events,
-            events_first: events && first == Some(EVENT_STREAM),
+            events_first: events && first == Some(&EVENT_STREAM),
         }
     }
 
@@ -84,6 +86,15 @@ impl Accepts {
     pub(super) fn answer_or_json(self) -> MediaType {
         self.answer.unwrap_or(MediaType::Json)
     }
+}
+
+/// A media range without the charset that every answer has: nobody needs to tell it apart.
+fn without_charset(range: &str) -> String {
+    let parts = range.split(';').map(str::trim);
+    let parts: Vec<&str> = parts
+        .filter(|part| !matches!(*part, "charset=utf-8" | "charset=\"utf-8\""))
+        .collect();
+    parts.join(";")
 }
 
 #[cfg(test)]
