@@ -239,8 +239,8 @@ pub struct Bounds {
     #[arg(long, env = "HEADER_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub header_timeout: Duration,
     /// Seconds that a connection may stay open without a request: longer than a proxy before the server keeps it.
-    #[arg(long, env = "KEEP_ALIVE", default_value = "75", value_parser = parse_seconds)]
-    pub keep_alive: Duration,
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75", value_parser = parse_seconds)]
+    pub idle_timeout: Duration,
     /// Seconds that a request's body may take to arrive.
     #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub body_timeout: Duration,

@@ -148,7 +148,7 @@ pub async fn serve(
     let mut connections = axum_server::from_tcp(listener.into_std()?)?
         .acceptor(NoDelayAcceptor::new())
         .first_request_timeout(settings.bounds.header_timeout);
-    *connections.http_builder() = http1(settings.bounds.keep_alive);
+    *connections.http_builder() = http1(settings.bounds.idle_timeout);
     let handle = Handle::new();
     let stopping = handle.clone();
     let stop = async move {
@@ -176,12 +176,12 @@ pub async fn serve(
 }
 
 /// HTTP/1.1, with upgrades; a connection on which no request comes for so long is closed.
-fn http1(keep_alive: Duration) -> Builder<TokioExecutor> {
+fn http1(idle_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(keep_alive);
+        .header_read_timeout(idle_timeout);
     builder
 }
 

@@ -112,7 +112,7 @@ async fn a_connection_without_a_request_is_closed() {
     assert_eq!(slow.rest().await, "");
     server.finish().await;
 
-    let server = TestServer::with(Kind::Sqlite, &["--keep-alive", "0.05"]).await;
+    let server = TestServer::with(Kind::Sqlite, &["--idle-timeout", "0.05"]).await;
     let mut idle = Raw::open(&server).await;
     idle.send("GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
         .await;
