@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::gate::{Gate, Refusal};
 use crate::{
-    auth::Tokens,
+    auth::Verifier,
     config::Bounds,
     graphql::{Api, ErrorCode, sdl},
 };
@@ -23,7 +23,7 @@ use crate::{
 /// What every request shares.
 pub(crate) struct Server {
     api: Api,
-    tokens: Tokens,
+    verifier: Verifier,
     gate: Gate,
     bounds: Bounds,
     /// Sockets, and mutations whose client may hang up: awaited at shutdown.
@@ -34,7 +34,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(
         api: Api,
-        tokens: Tokens,
+        verifier: Verifier,
         bounds: Bounds,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -42,7 +42,7 @@ impl Server {
         Self {
             gate: Gate::new(&sdl(), bounds.field_limit),
             api,
-            tokens,
+            verifier,
             bounds,
             tasks,
             shutdown,

@@ -22,7 +22,7 @@ use super::{
     socket,
 };
 use crate::{
-    auth::Identity,
+    auth::{Identity, Invalid},
     graphql::{Caller, Error, ErrorCode},
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
     let (mut parts, _) = request.into_parts();
     if parts.headers.contains_key(UPGRADE) {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &server).await {
-            Ok(upgrade) => socket::open(server, &parts.headers, upgrade),
+            Ok(upgrade) => socket::open(server, &parts.headers, upgrade).await,
             Err(rejection) => {
                 let refusal = Refusal::new(ErrorCode::BadRequest, rejection.to_string());
                 answer::refused(rejection.status(), &refusal)
@@ -118,7 +118,7 @@ pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Calle
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };
-    match (identity(server, headers)?, act_as) {
+    match (identity(server, headers).await?, act_as) {
         (Some(identity), act_as) => {
             Ok(Caller::arrive(server.api.chat(), &identity, act_as.as_deref()).await?)
         }
@@ -132,16 +132,19 @@ pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Calle
 }
 
 /// Whom the `Authorization` header speaks for; nobody where there is none.
-pub(super) fn identity(server: &Server, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+pub(super) async fn identity(
+    server: &Server,
+    headers: &HeaderMap,
+) -> Result<Option<Identity>, Refusal> {
     let Some(header) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
     let token = header.to_str().unwrap_or_default();
-    bearer(server, token).map(Some)
+    bearer(server, token).await.map(Some)
 }
 
 /// Whom a `Bearer <token>` speaks for.
-pub(super) fn bearer(server: &Server, authorization: &str) -> Result<Identity, Refusal> {
+pub(super) async fn bearer(server: &Server, authorization: &str) -> Result<Identity, Refusal> {
     let unauthenticated = |message: String| Refusal::new(ErrorCode::Unauthenticated, message);
     let token = match authorization.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -150,8 +153,11 @@ pub(super) fn bearer(server: &Server, authorization: &str) -> Result<Identity, R
             return Err(unauthenticated(message.to_owned()));
         }
     };
-    let identity = server.tokens.verify(token);
-    identity.map_err(|invalid| unauthenticated(invalid.to_string()))
+    let identity = server.verifier.verify(token).await;
+    identity.map_err(|invalid| match invalid {
+        Invalid::KeysAway => Refusal::new(ErrorCode::Unavailable, invalid.to_string()),
+        invalid => unauthenticated(invalid.to_string()),
+    })
 }
 
 fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {

@@ -19,6 +19,7 @@ mod dev;
 mod follower;
 mod identity;
 mod import;
+mod keys;
 mod layers;
 mod model;
 mod node;
