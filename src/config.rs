@@ -7,7 +7,10 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
+use crate::{
+    auth::{JwksUrl, KeyFile, VerifierOptions},
+    chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions},
+};
 
 /// Direct messages between the users of your application, as a GraphQL server.
 #[derive(Debug, Parser)]
@@ -30,7 +33,13 @@ impl Cli {
         Self::try_parse().unwrap_or_else(|mut error| {
             let secret = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::String(flag)) => {
-                    flag.starts_with("--jwt-secret") || flag.starts_with("--database-url")
+                    let secrets = [
+                        "--jwt-secret",
+                        "--jwt-public-key",
+                        "--jwt-jwks-url",
+                        "--database-url",
+                    ];
+                    secrets.iter().any(|secret| flag.starts_with(secret))
                 }
                 _ => false,
             };
@@ -45,6 +54,7 @@ impl Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
 pub enum Command {
     /// Run the server.
     Serve(Serve),
@@ -139,9 +149,15 @@ pub struct Token {
     /// How long the token is valid, in seconds.
     #[arg(long, default_value_t = 86_400)]
     pub expires_in: u32,
-    /// Whose tokens are believed.
-    #[command(flatten)]
-    pub keys: Keys,
+    /// The secret that signs the token (HS256): at least 32 bytes, the same that `serve` has.
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
+    pub jwt_secret: String,
+    /// The token's `iss`.
+    #[arg(long, env = "JWT_ISSUER")]
+    pub jwt_issuer: Option<String>,
+    /// The token's `aud`.
+    #[arg(long, env = "JWT_AUDIENCE")]
+    pub jwt_audience: Option<String>,
 }
 
 /// Settings of `import`.
@@ -169,19 +185,46 @@ pub enum ImportFormat {
     },
 }
 
-/// Whose tokens are believed.
+/// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Tokens")]
 pub struct Keys {
     /// The secret that signs HS256 tokens: at least 32 bytes, shared with the host application.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
-    pub jwt_secret: String,
+    pub jwt_secret: Option<String>,
+    /// PEM files with public keys, separated by commas. RSA keys (2048 bits or more) believe RS256, or PS256 where that
+    /// stands before the file (PS256:FILE); EC keys ES256 (P-256) or ES384 (P-384), Ed25519 keys `EdDSA`.
+    #[arg(
+        long,
+        env = "JWT_PUBLIC_KEY",
+        value_delimiter = ',',
+        value_name = "[ALGORITHM:]FILE"
+    )]
+    pub jwt_public_key: Vec<KeyFile>,
+    /// Where public keys are fetched as a JWKS: `https://…`, or `http://` on this machine.
+    #[arg(long, env = "JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
+    pub jwt_jwks_url: Option<JwksUrl>,
     /// Only tokens with this `iss` are believed.
     #[arg(long, env = "JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
     /// Only tokens with this `aud` are believed.
     #[arg(long, env = "JWT_AUDIENCE")]
     pub jwt_audience: Option<String>,
+    /// Seconds until the public keys are read again, files and JWKS.
+    #[arg(long, env = "JWT_REFRESH", default_value = "300", value_parser = parse_seconds)]
+    pub jwt_refresh: Duration,
+    /// The least seconds between two readings: a token by an unknown key causes one at once, a failure another.
+    #[arg(long, env = "JWT_REFRESH_LEAST", default_value = "10", value_parser = parse_seconds)]
+    pub jwt_refresh_least: Duration,
+    /// Seconds that fetching the JWKS may take.
+    #[arg(long, env = "JWT_JWKS_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
+    pub jwt_jwks_timeout: Duration,
+    /// The most bytes in the JWKS.
+    #[arg(long, env = "JWT_JWKS_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
+    pub jwt_jwks_limit: usize,
+    /// The most keys with which a token is tried that has no key id (`kid`).
+    #[arg(long, env = "JWT_KEY_TRIES", default_value_t = 8, value_parser = parse_count)]
+    pub jwt_key_tries: usize,
 }
 
 /// Which database, and how it is used.
@@ -271,6 +314,44 @@ pub struct Bounds {
     /// Seconds after which a listener finds what no hint told it of.
     #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
     pub slow_tick: Duration,
+}
+
+impl Keys {
+    /// The defaults, with this secret alone.
+    #[must_use]
+    pub fn of_secret(secret: String) -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            keys: Keys,
+        }
+        let defaults = Alone::parse_from(["keys"]).keys;
+        Self {
+            jwt_secret: Some(secret),
+            jwt_public_key: Vec::new(),
+            jwt_jwks_url: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            ..defaults
+        }
+    }
+
+    /// How to judge tokens.
+    #[must_use]
+    pub fn verifier_options(&self) -> VerifierOptions {
+        VerifierOptions {
+            secret: self.jwt_secret.clone(),
+            files: self.jwt_public_key.clone(),
+            jwks: self.jwt_jwks_url.clone(),
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+            refresh: self.jwt_refresh,
+            refresh_least: self.jwt_refresh_least,
+            jwks_timeout: self.jwt_jwks_timeout,
+            jwks_limit: self.jwt_jwks_limit,
+            key_tries: self.jwt_key_tries,
+        }
+    }
 }
 
 /// What one user, or one address, may ask for in a minute: held back beyond it by `RATE_LIMITED`. A service token is not.

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::Tokens,
+    auth::{KeyError, Verifier},
     chat::{Chat, Clock, Store},
     config::{Database, Serve},
     graphql::Api,
@@ -56,6 +56,9 @@ pub enum ServeError {
     /// `--no-migrate`, and the schema is old.
     #[error("the database's schema is not up to date: run `directmessages migrate up`")]
     NotMigrated,
+    /// There are no keys to check tokens with.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The manifest of trusted documents cannot be used.
     #[error("the manifest {file:?} cannot be used: {error}")]
     Documents {
@@ -101,9 +104,12 @@ pub async fn serve(
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let store = open_store(&settings.database, !settings.no_migrate).await?;
     let (front, back) = (TaskTracker::new(), TaskTracker::new());
     let stop_back = CancellationToken::new();
+    // What was started ends also where something later does not start.
+    let _stop_at_last = stop_back.clone().drop_guard();
+    let verifier = Verifier::start(settings.keys.verifier_options(), &back, &stop_back).await?;
+    let store = open_store(&settings.database, !settings.no_migrate).await?;
     let url = &settings.database.database_url;
     let hints = match url.backend() {
         DbBackend::Postgres => Hints::over_postgres(url.as_str(), &back, &stop_back),
@@ -120,14 +126,9 @@ pub async fn serve(
     );
     let tick = slow_tick(chat.clone(), hints, settings.bounds.slow_tick);
     back.spawn(stop_back.clone().run_until_cancelled_owned(tick));
-    let tokens = Tokens::hs256(
-        &settings.keys.jwt_secret,
-        settings.keys.jwt_issuer.as_deref(),
-        settings.keys.jwt_audience.as_deref(),
-    );
     let server = http::Server::new(
         Api::new(chat),
-        tokens,
+        verifier,
         settings,
         front.clone(),
         shutdown.clone(),

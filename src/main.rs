@@ -118,11 +118,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         listen,
         no_migrate: false,
         graphiql: true,
-        keys: Keys {
-            jwt_secret: secret,
-            jwt_issuer: None,
-            jwt_audience: None,
-        },
+        keys: Keys::of_secret(secret),
         database: Database {
             database_url,
             read_connections: 4,
@@ -144,7 +140,8 @@ fn sqlite_url(file: &Path) -> anyhow::Result<directmessages::chat::DatabaseUrl> 
 
 /// What to do first, ready to be copied.
 fn greet(settings: &Serve) -> anyhow::Result<()> {
-    let tokens = tokens(&settings.keys);
+    let secret = settings.keys.jwt_secret.as_deref().unwrap_or_default();
+    let tokens = Tokens::hs256(secret, None, None);
     let address = settings.listen;
     let mut first = None;
     println!(
@@ -182,7 +179,12 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 
 fn mint(settings: &Token) -> anyhow::Result<()> {
     Subject::parse(settings.user.clone())?;
-    let token = tokens(&settings.keys).mint(
+    let tokens = Tokens::hs256(
+        &settings.jwt_secret,
+        settings.jwt_issuer.as_deref(),
+        settings.jwt_audience.as_deref(),
+    );
+    let token = tokens.mint(
         &settings.user,
         settings.name.as_deref(),
         settings.service,
@@ -190,14 +192,6 @@ fn mint(settings: &Token) -> anyhow::Result<()> {
     )?;
     println!("{token}");
     Ok(())
-}
-
-fn tokens(keys: &Keys) -> Tokens {
-    Tokens::hs256(
-        &keys.jwt_secret,
-        keys.jwt_issuer.as_deref(),
-        keys.jwt_audience.as_deref(),
-    )
 }
 
 async fn import_file(settings: Import) -> anyhow::Result<()> {

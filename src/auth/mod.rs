@@ -1,23 +1,69 @@
 //! From a token to who is asking: the only place that sees a token.
+//!
+//! [`Verifier`] judges tokens by the [`key`]s it knows, each pinned to one algorithm. Where they come from, [`file`]s and
+//! a [`jwks`], is asked again every so often and when a token is by a key that is not known ([`refresh`]), by a task of
+//! its own: who asks with a known key never waits. [`crypto`] checks the signatures, [`mint`] makes tokens for trying.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod crypto;
+mod file;
+mod jwks;
+mod key;
+mod mint;
+mod refresh;
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, errors::ErrorKind,
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{file::KeyFile, jwks::JwksUrl, mint::Tokens, refresh::KeyError};
+use self::{
+    key::ALGORITHMS,
+    refresh::{Asking, Known},
+};
 
 /// Seconds by which another machine's clock may be ahead of ours in `nbf`.
 const LEEWAY: u64 = 5;
 
 /// Whose tokens are believed.
 #[derive(Clone)]
-pub struct Tokens {
-    decoding: DecodingKey,
-    encoding: EncodingKey,
-    validation: Validation,
-    issuer: Option<String>,
-    audience: Option<String>,
+pub struct VerifierOptions {
+    /// The secret of HS256 tokens.
+    pub secret: Option<String>,
+    /// Files with public keys.
+    pub files: Vec<KeyFile>,
+    /// Where a set of public keys is fetched.
+    pub jwks: Option<JwksUrl>,
+    /// What `iss` has to be.
+    pub issuer: Option<String>,
+    /// What `aud` has to be, or to hold.
+    pub audience: Option<String>,
+    /// How long until files and JWKS are read again.
+    pub refresh: Duration,
+    /// The least time between two readings.
+    pub refresh_least: Duration,
+    /// How long fetching the JWKS may take.
+    pub jwks_timeout: Duration,
+    /// The most bytes that a JWKS may have.
+    pub jwks_limit: usize,
+    /// The most keys with which one token is tried.
+    pub key_tries: usize,
+}
+
+/// Judges tokens. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier {
+    known: watch::Receiver<Arc<Known>>,
+    rules: Arc<[(Algorithm, Validation)]>,
+    key_tries: usize,
+    /// How to ask for newer keys, where there may be some.
+    asking: Option<Asking>,
 }
 
 /// Whom a token speaks for.
@@ -44,14 +90,29 @@ pub enum Invalid {
     /// Its time has not come.
     #[error("the token is not valid yet: see its nbf, and both machines' clocks")]
     NotYet,
-    /// Somebody else's key, another algorithm, or a changed text.
-    #[error("the token's signature is not by this server's key")]
+    /// Somebody else's key, an algorithm that is not the key's own, or a changed text.
+    #[error(
+        "the token's signature is not by this server's key, with the algorithm that goes with it"
+    )]
     Signature,
+    /// A key id that no key has, also after the keys were read again.
+    #[error(
+        "the token's key id (kid) is not known here: sign in again, or try again if the key is new"
+    )]
+    UnknownKey,
+    /// It may be by a key that could not be fetched yet: it was not judged, and may be good.
+    #[error("the keys that tokens are checked with could not be fetched yet: try again")]
+    KeysAway,
     /// Meant for somebody else, or from somebody else.
     #[error("the token is not of the issuer, or not for the audience, that this server is set to")]
     Elsewhere,
+    /// It demands (`crit`) to be understood in a way that this server does not know.
+    #[error("the token's header has crit, and this server knows no extension")]
+    Extension,
     /// Not a token with the claims that are needed.
-    #[error("the token is broken: a JWT with sub (a string) and exp is needed")]
+    #[error(
+        "the token is broken: a JWT with sub (a string) and exp is needed, signed with HS256, RS256, PS256, ES256, ES384 or EdDSA"
+    )]
     Broken,
 }
 
@@ -73,91 +134,161 @@ struct Claims {
     aud: Option<serde_json::Value>,
 }
 
-impl Tokens {
-    /// Tokens signed with a shared secret (HS256, and nothing else); `iss` and `aud` are checked where given.
-    #[must_use]
-    pub fn hs256(secret: &str, issuer: Option<&str>, audience: Option<&str>) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        match audience {
-            Some(audience) => {
-                validation.set_audience(&[audience]);
-                validation.required_spec_claims.insert("aud".to_owned());
-            }
-            None => validation.validate_aud = false,
-        }
-        if let Some(issuer) = issuer {
-            validation.set_issuer(&[issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
-        Self {
-            decoding: DecodingKey::from_secret(secret.as_bytes()),
-            encoding: EncodingKey::from_secret(secret.as_bytes()),
-            validation,
-            issuer: issuer.map(str::to_owned),
-            audience: audience.map(str::to_owned),
-        }
-    }
+/// What of a token's header chooses the key.
+#[derive(Debug, Deserialize)]
+struct Header {
+    alg: Algorithm,
+    kid: Option<String>,
+    crit: Option<serde::de::IgnoredAny>,
+}
 
-    /// Whom this token speaks for.
+impl Verifier {
+    /// Reads the key files, and starts the task that keeps the keys up to date where they can change. A JWKS is fetched by
+    /// that task: until it has been, tokens that may be by its keys are [`Invalid::KeysAway`].
     ///
     /// # Errors
-    /// Why it is not believed.
-    pub fn verify(&self, token: &str) -> Result<Identity, Invalid> {
-        let claims = decode::<Claims>(token, &self.decoding, &self.validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => Invalid::Expired,
-                ErrorKind::ImmatureSignature => Invalid::NotYet,
-                ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Invalid::Signature,
-                ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Invalid::Elsewhere,
-                _ => Invalid::Broken,
-            })?
-            .claims;
-        // The leeway is for clocks that are behind, not for tokens that are over.
-        if claims.exp <= now() {
-            return Err(Invalid::Expired);
-        }
-        Ok(Identity {
-            subject: claims.sub,
-            name: claims.preferred_username.or(claims.name),
-            issued_at: claims.iat,
-            expires_at: claims.exp,
-            service: claims.role.as_deref() == Some("service"),
+    /// No key at all, or a file that cannot be used.
+    pub async fn start(
+        options: VerifierOptions,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, KeyError> {
+        crypto::install();
+        let rules = ALGORITHMS.map(|algorithm| (algorithm, rules(algorithm, &options)));
+        let key_tries = options.key_tries;
+        let (known, asking) = refresh::start(options, tasks, shutdown).await?;
+        Ok(Self {
+            known,
+            rules: rules.into(),
+            key_tries,
+            asking,
         })
     }
 
-    /// A token that this server believes, for trying things.
+    /// Whom this token speaks for. It waits only where the token is by a key that is not known, and no longer than one
+    /// reading of all sources takes.
     ///
     /// # Errors
-    /// Where it cannot be signed.
-    pub fn mint(
+    /// Why it is not believed.
+    pub async fn verify(&self, token: &str) -> Result<Identity, Invalid> {
+        let header = header(token)?;
+        let known = self.known.borrow().clone();
+        match self.judge(token, &header, &known) {
+            Err(invalid) if may_be_by_another_key(invalid, &header, &known) => {
+                // Boxed, since it is rare, and every request would hold its room.
+                Box::pin(self.judge_by_newer_keys(token, &header, &known, invalid)).await
+            }
+            judged => judged,
+        }
+    }
+
+    async fn judge_by_newer_keys(
         &self,
-        subject: &str,
-        name: Option<&str>,
-        service: bool,
-        valid_for: u32,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
-        let issued_at = now();
-        let claims = Claims {
-            sub: subject.to_owned(),
-            exp: issued_at + i64::from(valid_for),
-            iat: Some(issued_at),
-            preferred_username: name.map(str::to_owned),
-            name: None,
-            role: service.then(|| "service".to_owned()),
-            iss: self.issuer.clone(),
-            aud: self.audience.clone().map(Into::into),
+        token: &str,
+        header: &Header,
+        known: &Known,
+        invalid: Invalid,
+    ) -> Result<Identity, Invalid> {
+        let Some(asking) = &self.asking else {
+            return Err(invalid);
         };
-        encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+        match asking.newer_than(known).await {
+            Some(newer) => self.judge(token, header, &newer),
+            None => Err(invalid),
+        }
+    }
+
+    fn judge(&self, token: &str, header: &Header, known: &Known) -> Result<Identity, Invalid> {
+        let rules = self.rules.iter().find(|(alg, _)| *alg == header.alg);
+        let (_, rules) = rules.ok_or(Invalid::Broken)?;
+        let kid = header.kid.as_deref();
+        let candidates = known.candidates(header.alg, kid);
+        for key in candidates.take(self.key_tries) {
+            match decode::<Claims>(token, key.decoding(), rules) {
+                Ok(token) => return identity(token.claims),
+                Err(error) => match error.kind() {
+                    ErrorKind::InvalidSignature => {}
+                    ErrorKind::ExpiredSignature => return Err(Invalid::Expired),
+                    ErrorKind::ImmatureSignature => return Err(Invalid::NotYet),
+                    ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => {
+                        return Err(Invalid::Elsewhere);
+                    }
+                    _ => return Err(Invalid::Broken),
+                },
+            }
+        }
+        Err(match kid {
+            _ if header.alg == Algorithm::HS256 => Invalid::Signature,
+            Some(kid) if known.names(header.alg, kid) => Invalid::Signature,
+            _ if known.is_incomplete() => Invalid::KeysAway,
+            Some(_) if known.names_keys() => Invalid::UnknownKey,
+            _ => Invalid::Signature,
+        })
     }
 }
 
-impl std::fmt::Debug for Tokens {
+/// Whether a key that is not known yet may believe what these did not: not a secret, which cannot change, and not the key
+/// that the token names, if that is known.
+fn may_be_by_another_key(invalid: Invalid, header: &Header, known: &Known) -> bool {
+    let unjudged = matches!(
+        invalid,
+        Invalid::Signature | Invalid::UnknownKey | Invalid::KeysAway
+    );
+    let named = header.kid.as_deref();
+    unjudged
+        && header.alg != Algorithm::HS256
+        && !named.is_some_and(|kid| known.names(header.alg, kid))
+}
+
+fn header(token: &str) -> Result<Header, Invalid> {
+    let (header, _) = token.split_once('.').ok_or(Invalid::Broken)?;
+    let header = BASE64URL_NOPAD.decode(header.as_bytes());
+    let header = header.map_err(|_| Invalid::Broken)?;
+    let header: Header = serde_json::from_slice(&header).map_err(|_| Invalid::Broken)?;
+    match header.crit {
+        Some(_) => Err(Invalid::Extension),
+        None => Ok(header),
+    }
+}
+
+fn identity(claims: Claims) -> Result<Identity, Invalid> {
+    // The leeway is for clocks that are behind, not for tokens that are over.
+    if claims.exp <= now() {
+        return Err(Invalid::Expired);
+    }
+    Ok(Identity {
+        subject: claims.sub,
+        name: claims.preferred_username.or(claims.name),
+        issued_at: claims.iat,
+        expires_at: claims.exp,
+        service: claims.role.as_deref() == Some("service"),
+    })
+}
+
+/// What a token has to hold besides a signature by this algorithm.
+fn rules(algorithm: Algorithm, options: &VerifierOptions) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.set_required_spec_claims(&["exp", "sub"]);
+    rules.leeway = LEEWAY;
+    rules.validate_nbf = true;
+    match &options.audience {
+        Some(audience) => {
+            rules.set_audience(&[audience]);
+            rules.required_spec_claims.insert("aud".to_owned());
+        }
+        None => rules.validate_aud = false,
+    }
+    if let Some(issuer) = &options.issuer {
+        rules.set_issuer(&[issuer]);
+        rules.required_spec_claims.insert("iss".to_owned());
+    }
+    rules
+}
+
+impl std::fmt::Debug for Verifier {
     /// Without the keys.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens")
+        f.write_str("Verifier")
     }
 }
 

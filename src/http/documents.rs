@@ -5,8 +5,8 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use data_encoding::HEXLOWER;
 use quick_cache::{Weighter, sync::Cache};
+use ring::digest::{SHA256, digest};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     gate::{Gate, Params, Refusal},
@@ -181,7 +181,7 @@ fn bare(name: &str) -> &str {
 }
 
 fn sha256(text: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+    HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 fn missing() -> Refusal {

@@ -36,7 +36,7 @@ use self::{
     rates::Rates,
 };
 use crate::{
-    auth::Tokens,
+    auth::Verifier,
     config::{Bounds, Serve},
     graphql::{self, Api, sdl},
 };
@@ -47,7 +47,7 @@ const FORGET: Duration = Duration::from_mins(1);
 /// What every request shares.
 pub(crate) struct Server {
     api: Api,
-    tokens: Tokens,
+    verifier: Verifier,
     documents: Documents,
     gate: Gate,
     rates: Rates,
@@ -64,7 +64,7 @@ impl Server {
     /// Where the manifest of trusted documents cannot be used.
     pub(crate) fn new(
         api: Api,
-        tokens: Tokens,
+        verifier: Verifier,
         settings: &Serve,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -76,7 +76,7 @@ impl Server {
         };
         Ok(Self {
             api,
-            tokens,
+            verifier,
             documents,
             gate,
             rates: Rates::new(&settings.rates),

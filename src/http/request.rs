@@ -20,7 +20,7 @@ use super::{
     Server, accept::Accepts, address::Address, answer, gate::Refusal, params::Sent, socket,
 };
 use crate::{
-    auth::Identity,
+    auth::{Identity, Invalid},
     graphql::{Caller, Error, ErrorCode},
 };
 
@@ -40,7 +40,7 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
     if wants_socket(&head.headers) {
         let accepts = Accepts::of(&head.headers);
         return match WebSocketUpgrade::from_request_parts(&mut head, &server).await {
-            Ok(upgrade) => socket::open(server, &head, upgrade),
+            Ok(upgrade) => socket::open(server, &head, upgrade).await,
             Err(rejection) => {
                 let refusal = bad_request(rejection.status(), rejection.to_string());
                 answer::refused(accepts.answer_or_json(), &refusal)
@@ -123,7 +123,7 @@ async fn caller(server: &Server, headers: &HeaderMap, address: Address) -> Resul
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };
-    match (identity(server, headers, address)?, act_as) {
+    match (identity(server, headers, address).await?, act_as) {
         (Some(identity), act_as) => {
             Ok(Caller::arrive(server.api.chat(), &identity, act_as.as_deref()).await?)
         }
@@ -138,7 +138,7 @@ async fn caller(server: &Server, headers: &HeaderMap, address: Address) -> Resul
 
 /// Whom the `Authorization` header speaks for; nobody where there is none. Whoever speaks for nobody, or with a token
 /// that is not believed, is held to the rate of an address.
-pub(super) fn identity(
+pub(super) async fn identity(
     server: &Server,
     headers: &HeaderMap,
     address: Address,
@@ -146,7 +146,7 @@ pub(super) fn identity(
     let Some(header) = headers.get(AUTHORIZATION) else {
         return server.rates.anonymous(address).map(|()| None);
     };
-    let identity = bearer(server, header.to_str().unwrap_or_default());
+    let identity = bearer(server, header.to_str().unwrap_or_default()).await;
     if identity.is_err() {
         server.rates.anonymous(address)?;
     }
@@ -154,7 +154,7 @@ pub(super) fn identity(
 }
 
 /// Whom a `Bearer <token>` speaks for.
-pub(super) fn bearer(server: &Server, authorization: &str) -> Result<Identity, Refusal> {
+pub(super) async fn bearer(server: &Server, authorization: &str) -> Result<Identity, Refusal> {
     let unauthenticated = |message: String| Refusal::new(ErrorCode::Unauthenticated, message);
     let token = match authorization.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -163,8 +163,11 @@ pub(super) fn bearer(server: &Server, authorization: &str) -> Result<Identity, R
             return Err(unauthenticated(message.to_owned()));
         }
     };
-    let identity = server.tokens.verify(token);
-    identity.map_err(|invalid| unauthenticated(invalid.to_string()))
+    let identity = server.verifier.verify(token).await;
+    identity.map_err(|invalid| match invalid {
+        Invalid::KeysAway => Refusal::new(ErrorCode::Unavailable, invalid.to_string()),
+        invalid => unauthenticated(invalid.to_string()),
+    })
 }
 
 fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {

@@ -40,10 +40,10 @@ const READ_BUFFER: usize = 2_048;
 const REASON_BYTES: usize = 123;
 
 /// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
-pub(super) fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
     let headers = &head.headers;
     let address = server.address_of(&head.extensions, headers);
-    let identity = match request::identity(&server, headers, address) {
+    let identity = match request::identity(&server, headers, address).await {
         Ok(identity) => identity,
         Err(refusal) => {
             return answer::refused(Accepts::of(headers).answer_or_json(), &refusal);
@@ -229,8 +229,12 @@ impl Session {
 
     async fn init(&mut self, payload: Value) -> Step {
         let forbidden = |refusal: Refusal| {
-            let reason = format!("Forbidden: {}", refusal.first_message());
-            End::Close(4403, reason)
+            let message = refusal.first_message();
+            if refusal.code == ErrorCode::Unavailable {
+                // Clients connect again after this code, and do not sign out.
+                return End::Close(1013, format!("Try again later: {message}"));
+            }
+            End::Close(4403, format!("Forbidden: {message}"))
         };
         let named = |name: &str| {
             let fields = payload.as_object().into_iter().flatten();
@@ -238,7 +242,9 @@ impl Session {
             named.find_map(|(_, value)| value.as_str().map(str::to_owned))
         };
         let identity = match named("authorization") {
-            Some(token) => request::bearer(&self.server, &token).map_err(forbidden)?,
+            Some(token) => request::bearer(&self.server, &token)
+                .await
+                .map_err(forbidden)?,
             None => match self.identity.take() {
                 Some(identity) => identity,
                 None => return close(4403, "Forbidden: send a token as authorization"),
