@@ -115,6 +115,8 @@ pub async fn serve(
         Api::new(chat),
         tokens,
         settings.bounds.clone(),
+        settings.prices.clone(),
+        settings.introspection || settings.graphiql,
         front.clone(),
         shutdown.clone(),
     ));

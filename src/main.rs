@@ -7,8 +7,8 @@ use directmessages::{
     auth::Tokens,
     chat::{Clock, Limits, Subject, import},
     config::{
-        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Serve,
-        Synchronous, Token,
+        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
+        Prices, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -118,6 +118,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         listen,
         no_migrate: false,
         graphiql: true,
+        introspection: true,
         keys: Keys {
             jwt_secret: secret,
             jwt_issuer: None,
@@ -132,6 +133,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             sqlite_synchronous: Synchronous::Full,
         },
         bounds: Bounds::default(),
+        prices: Prices::default(),
     })
 }
 

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use axum::{Router, extract::Request, http::StatusCode, response::Response, routing};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::gate::{Gate, Refusal};
+use self::gate::{Gate, Limits, Refusal};
 use crate::{
     auth::Tokens,
-    config::Bounds,
+    config::{Bounds, Prices},
     graphql::{Api, ErrorCode, sdl},
 };
 
@@ -36,11 +36,18 @@ impl Server {
         api: Api,
         tokens: Tokens,
         bounds: Bounds,
+        prices: Prices,
+        introspection: bool,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
+        let limits = Limits {
+            prices,
+            argument_bytes: bounds.body_limit,
+            introspection,
+        };
         Self {
-            gate: Gate::new(&sdl(), bounds.field_limit),
+            gate: Gate::new(&sdl(), limits),
             api,
             tokens,
             bounds,

@@ -77,7 +77,7 @@ async fn respond(
         }
         Err(refusal) => return answer::not_run(media_type, &refusal),
     };
-    let prepared = match server.gate.prepare(&params) {
+    let prepared = match server.gate.prepare(&params).await {
         Ok(prepared) => prepared,
         Err(refusal) => return answer::not_run(media_type, &refusal),
     };

@@ -335,7 +335,7 @@ fn operation(
 ) -> impl Stream<Item = Told> + Send + 'static {
     // Boxed, so that what starts an operation is given back once it has started: listeners are many, and live long.
     let start = async move {
-        let prepared = match server.gate.prepare(&params) {
+        let prepared = match server.gate.prepare(&params).await {
             Ok(prepared) => prepared,
             Err(refusal) => return stream::iter([Told::Error(refusal.errors())]).boxed(),
         };

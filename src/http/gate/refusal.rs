@@ -1,4 +1,4 @@
-use apollo_compiler::{parser::LineColumn, validation::DiagnosticList};
+use async_graphql::Pos;
 use serde_json::{Value, json};
 
 use crate::graphql::ErrorCode;
@@ -10,7 +10,7 @@ const MOST: usize = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
-    errors: Vec<(String, Option<LineColumn>)>,
+    errors: Vec<(String, Option<Pos>)>,
 }
 
 impl Refusal {
@@ -18,28 +18,19 @@ impl Refusal {
         Self::at(code, message, None)
     }
 
-    pub(crate) fn at(
-        code: ErrorCode,
-        message: impl Into<String>,
-        location: Option<LineColumn>,
-    ) -> Self {
-        Self {
-            code,
-            errors: vec![(message.into(), location)],
-        }
+    pub(crate) fn at(code: ErrorCode, message: impl Into<String>, location: Option<Pos>) -> Self {
+        Self::of_many(code, vec![(message.into(), location)])
     }
 
-    /// Messages only, and a few of them: rendered whole, thousands are slow and help nobody.
-    pub(crate) fn of_diagnostics(code: ErrorCode, diagnostics: &DiagnosticList) -> Self {
-        let errors = diagnostics.iter().take(MOST).map(|diagnostic| {
-            let message = diagnostic.error.to_string();
-            let location = diagnostic.line_column_range().map(|range| range.start);
-            (message, location)
-        });
-        Self {
-            code,
-            errors: errors.collect(),
-        }
+    /// With several errors, no more than [`MOST`].
+    pub(super) fn of_many(code: ErrorCode, errors: Vec<(String, Option<Pos>)>) -> Self {
+        Self { code, errors }
+    }
+
+    /// A document that is too large to look for a place in it.
+    pub(super) fn of_limit(message: String) -> Self {
+        let start = Pos { line: 1, column: 1 };
+        Self::at(ErrorCode::QueryTooComplex, message, Some(start))
     }
 
     /// The `errors` of the answer.
@@ -70,5 +61,39 @@ impl Refusal {
 impl From<crate::graphql::Error> for Refusal {
     fn from(error: crate::graphql::Error) -> Self {
         Self::new(error.code, error.message)
+    }
+}
+
+/// Errors as they are found: the first few are told, and how many more there are.
+#[derive(Default)]
+pub(super) struct Errors {
+    told: Vec<(String, Option<Pos>)>,
+    found: usize,
+}
+
+impl Errors {
+    /// One more; its place is looked up only where it is told.
+    pub(super) fn add(
+        &mut self,
+        message: impl Into<String>,
+        location: impl FnOnce() -> Option<Pos>,
+    ) {
+        self.found += 1;
+        if self.told.len() < MOST {
+            self.told.push((message.into(), location()));
+        }
+    }
+
+    pub(super) fn refuse_or<T>(mut self, code: ErrorCode, value: T) -> Result<T, Refusal> {
+        if self.told.is_empty() {
+            return Ok(value);
+        }
+        if self.found > MOST
+            && let Some((last, _)) = self.told.last_mut()
+        {
+            let rest = self.found - MOST + 1;
+            *last = format!("and {rest} errors more: mend those above first");
+        }
+        Err(Refusal::of_many(code, self.told))
     }
 }
