@@ -45,6 +45,7 @@ impl Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Command {
     /// Run the server.
     Serve(Serve),

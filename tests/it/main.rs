@@ -23,6 +23,7 @@ mod layers;
 mod model;
 mod node;
 mod pages;
+mod price;
 mod properties;
 mod rules;
 mod seed;

@@ -89,15 +89,24 @@ impl Checker {
         let tokens = usize::try_from(self.limits.prices.token_limit).unwrap_or(usize::MAX);
         let mut parser = Parser::new().recursion_limit(NESTING).token_limit(tokens);
         let parsed = parser.parse_ast(text, "document");
+        let limit_place = || {
+            let bad = parsed.as_ref().err()?;
+            message::place_of_limit(&bad.errors)
+        };
         if parser.tokens_reached() > tokens {
-            return Err(Refusal::of_limit(format!(
+            let message = format!(
                 "this document has more than {} tokens (words, punctuation, blanks and comments), which is the limit: \
                  send a shorter one, with long values as variables",
                 message::grouped(self.limits.prices.token_limit)
-            )));
+            );
+            return Err(Refusal::at(
+                ErrorCode::QueryTooComplex,
+                message,
+                limit_place(),
+            ));
         }
         if parser.recursion_reached() > NESTING {
-            return Err(measure::nests_too_deep(None));
+            return Err(measure::nests_too_deep(limit_place()));
         }
         let parsed = parsed.map_err(|bad| message::of_syntax(&bad.errors))?;
         if parsed.definitions.is_empty() {

@@ -173,7 +173,6 @@ fn introspected(schema: &Schema, implementers: &HashMap<Name, Vec<Name>>, field:
     let types = schema.types.len();
     let members = |count: fn(&ExtendedType) -> usize| schema.types.values().map(count).sum();
     let (all, of): (usize, usize) = match field.as_str() {
-        "types" => (types, 1),
         "directives" => (schema.directive_definitions.len(), 1),
         "fields" => (fields(schema).count(), types),
         "args" => {
@@ -203,7 +202,7 @@ fn introspected(schema: &Schema, implementers: &HashMap<Name, Vec<Name>>, field:
             };
             (members(count), types)
         }
-        // What introspection may have in the future.
+        // `types`, and what introspection may have in the future.
         _ => (types, 1),
     };
     all.div_ceil(of.max(1)).max(1) as u64

@@ -140,7 +140,7 @@ impl<'a> Measure<'a> {
     }
 
     fn directives(&mut self, directives: &DirectiveList) {
-        for directive in directives.iter() {
+        for directive in directives {
             self.directives.add(directive.location());
         }
     }

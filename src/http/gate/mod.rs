@@ -131,11 +131,11 @@ impl Gate {
     async fn check_aside(&self, text: String) -> Result<Verdict, Refusal> {
         let place = self.aside.clone().acquire_owned().await;
         let checker = self.checker.clone();
-        let checked = tokio::task::spawn_blocking(move || {
+        let checking = tokio::task::spawn_blocking(move || {
             let _place = place;
             Arc::new(checker.check(&text))
         });
-        checked.await.map_err(|error| {
+        checking.await.map_err(|error| {
             tracing::error!(%error, "a document could not be checked");
             Refusal::new(
                 ErrorCode::Internal,

@@ -259,10 +259,11 @@ impl<'a> Pricing<'a> {
             type_lists: below.type_lists + u64::from(is_type_list),
             bytes,
         };
-        let item = match field.selection_set.is_empty() {
-            true => 1,
+        let item = if field.selection_set.is_empty() {
+            1
+        } else {
             // Below a list, every page has a size of its own.
-            false => below.in_page(PageSize::MAX.unsigned_abs().into()),
+            below.in_page(PageSize::MAX.unsigned_abs().into())
         };
         let lists = &self.checker.lists;
         match lists.length(parent, &field.name) {
@@ -270,13 +271,14 @@ impl<'a> Pricing<'a> {
                 cost.fixed = own.saturating_add(length.saturating_mul(item));
             }
             Some(Length::OfPage) => cost.per_item = item,
-            None => match lists.page(parent, field, self.values) {
-                Some(items) => cost.fixed = own.saturating_add(below.in_page(items)),
-                None => {
+            None => {
+                if let Some(items) = lists.page(parent, field, self.values) {
+                    cost.fixed = own.saturating_add(below.in_page(items));
+                } else {
                     cost.fixed = own.saturating_add(below.fixed);
                     cost.per_item = below.per_item;
                 }
-            },
+            }
         }
         cost
     }

@@ -27,12 +27,6 @@ impl Refusal {
         Self { code, errors }
     }
 
-    /// A document that is too large to look for a place in it.
-    pub(super) fn of_limit(message: String) -> Self {
-        let start = Pos { line: 1, column: 1 };
-        Self::at(ErrorCode::QueryTooComplex, message, Some(start))
-    }
-
     /// The `errors` of the answer.
     pub(crate) fn errors(&self) -> Value {
         let code = self.code.name();
@@ -72,15 +66,11 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    /// One more; its place is looked up only where it is told.
-    pub(super) fn add(
-        &mut self,
-        message: impl Into<String>,
-        location: impl FnOnce() -> Option<Pos>,
-    ) {
+    /// One more; it is put into words only where it is told.
+    pub(super) fn add(&mut self, error: impl FnOnce() -> (String, Option<Pos>)) {
         self.found += 1;
         if self.told.len() < MOST {
-            self.told.push((message.into(), location()));
+            self.told.push(error());
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn check(schema: &Schema, document: &ExecutableDocument) -> Result<()
     }
     let mut errors = Errors::default();
     for (offset, message) in faults {
-        errors.add(message, || place::of(&document.sources, offset));
+        errors.add(|| (message, place::of(&document.sources, offset)));
     }
     errors.refuse_or(ErrorCode::GraphqlValidationFailed, ())
 }
@@ -77,7 +77,7 @@ impl<'a> Usage<'a> {
     }
 
     fn directives(&mut self, directives: &ast::DirectiveList) {
-        for directive in directives.iter() {
+        for directive in directives {
             if let Some(definition) = self.schema.directive_definitions.get(&directive.name) {
                 self.arguments(&directive.arguments, &definition.arguments);
             }

@@ -50,9 +50,10 @@ pub(super) fn coerce(
             ));
         }
         for message in coercion.errors {
-            errors.add(message, || {
-                let at = variable.location()?;
-                place::of(&document.sources, at.offset())
+            errors.add(|| {
+                let at = variable.location();
+                let at = at.and_then(|at| place::of(&document.sources, at.offset()));
+                (message, at)
             });
         }
     }
