@@ -12,6 +12,7 @@ mod support;
 #[macro_use]
 mod harness;
 
+mod bombs;
 mod cli;
 mod college;
 mod crash;
@@ -20,6 +21,7 @@ mod follower;
 mod identity;
 mod import;
 mod layers;
+mod limits;
 mod model;
 mod node;
 mod pages;

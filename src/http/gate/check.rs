@@ -13,7 +13,8 @@ use super::{
     measure, message,
     price::{self, root_fields},
     usage,
-    variables::{self, Values},
+    values::Values,
+    variables,
 };
 use crate::{config::Prices, graphql::ErrorCode};
 

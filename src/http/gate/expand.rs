@@ -12,7 +12,7 @@ use async_graphql::{
     parser::types::{self, DocumentOperations, OperationDefinition},
 };
 
-use super::{Prepared, Refusal, check::Checker, place, price::Price, shape, variables::Values};
+use super::{Prepared, Refusal, check::Checker, place, price::Price, shape, values::Values};
 use crate::graphql::{self, ConversationArguments, ErrorCode};
 
 /// Asks an object for its type: where only that tells which fields apply, and where nothing else is selected (an object

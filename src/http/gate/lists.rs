@@ -8,7 +8,7 @@ use apollo_compiler::{
     schema::ExtendedType,
 };
 
-use super::variables::Values;
+use super::values::Values;
 use crate::chat::PageSize;
 
 /// Arguments that say how many items a page holds.

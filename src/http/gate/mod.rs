@@ -20,6 +20,7 @@ mod price;
 mod refusal;
 mod shape;
 mod usage;
+mod values;
 mod variables;
 
 use std::sync::Arc;

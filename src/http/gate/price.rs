@@ -13,7 +13,7 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
-use super::{Refusal, check::Checker, lists::Length, message::grouped, place, variables::Values};
+use super::{Refusal, check::Checker, lists::Length, message::grouped, place, values::Values};
 use crate::{chat::PageSize, graphql::ErrorCode};
 
 /// What a root field costs by itself.
