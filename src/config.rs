@@ -1,5 +1,9 @@
 //! Every setting, a flag and an environment variable each: `--help` is the manual.
 
+mod keys;
+mod prices;
+mod rates;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
@@ -7,10 +11,8 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-use crate::{
-    auth::{JwksUrl, KeyFile, VerifierOptions},
-    chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions},
-};
+pub use self::{keys::Keys, prices::Prices, rates::Rates};
+use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
 
 /// Direct messages between the users of your application, as a GraphQL server.
 #[derive(Debug, Parser)]
@@ -85,6 +87,9 @@ pub struct Serve {
     /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
     #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
     pub documents: Option<PathBuf>,
+    /// Let clients ask for the schema (`__schema`, `__type`); GraphiQL needs it, so --graphiql implies it.
+    #[arg(long, env = "INTROSPECTION")]
+    pub introspection: bool,
     /// Whose tokens are believed.
     #[command(flatten)]
     pub keys: Keys,
@@ -97,6 +102,9 @@ pub struct Serve {
     /// The rates.
     #[command(flatten)]
     pub rates: Rates,
+    /// What an operation may cost.
+    #[command(flatten)]
+    pub prices: Prices,
 }
 
 /// Settings of `dev`.
@@ -185,48 +193,6 @@ pub enum ImportFormat {
     },
 }
 
-/// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Tokens")]
-pub struct Keys {
-    /// The secret that signs HS256 tokens: at least 32 bytes, shared with the host application.
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
-    pub jwt_secret: Option<String>,
-    /// PEM files with public keys, separated by commas. RSA keys (2048 bits or more) believe RS256, or PS256 where that
-    /// stands before the file (PS256:FILE); EC keys ES256 (P-256) or ES384 (P-384), Ed25519 keys `EdDSA`.
-    #[arg(
-        long,
-        env = "JWT_PUBLIC_KEY",
-        value_delimiter = ',',
-        value_name = "[ALGORITHM:]FILE"
-    )]
-    pub jwt_public_key: Vec<KeyFile>,
-    /// Where public keys are fetched as a JWKS: `https://…`, or `http://` on this machine.
-    #[arg(long, env = "JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
-    pub jwt_jwks_url: Option<JwksUrl>,
-    /// Only tokens with this `iss` are believed.
-    #[arg(long, env = "JWT_ISSUER")]
-    pub jwt_issuer: Option<String>,
-    /// Only tokens with this `aud` are believed.
-    #[arg(long, env = "JWT_AUDIENCE")]
-    pub jwt_audience: Option<String>,
-    /// Seconds until the public keys are read again, files and JWKS.
-    #[arg(long, env = "JWT_REFRESH", default_value = "300", value_parser = parse_seconds)]
-    pub jwt_refresh: Duration,
-    /// The least seconds between two readings: a token by an unknown key causes one at once, a failure another.
-    #[arg(long, env = "JWT_REFRESH_LEAST", default_value = "10", value_parser = parse_seconds)]
-    pub jwt_refresh_least: Duration,
-    /// Seconds that fetching the JWKS may take.
-    #[arg(long, env = "JWT_JWKS_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
-    pub jwt_jwks_timeout: Duration,
-    /// The most bytes in the JWKS.
-    #[arg(long, env = "JWT_JWKS_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
-    pub jwt_jwks_limit: usize,
-    /// The most keys with which a token is tried that has no key id (`kid`).
-    #[arg(long, env = "JWT_KEY_TRIES", default_value_t = 8, value_parser = parse_count)]
-    pub jwt_key_tries: usize,
-}
-
 /// Which database, and how it is used.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Database")]
@@ -290,9 +256,6 @@ pub struct Bounds {
     /// The most documents that are kept for clients to name by their hash (automatic persisted queries); 0 is none.
     #[arg(long, env = "PERSISTED_QUERIES", default_value_t = 1_000)]
     pub persisted_queries: usize,
-    /// The most fields that an operation may resolve to once its fragments are spread, not counting lists.
-    #[arg(long, env = "FIELD_LIMIT", default_value_t = 2_000, value_parser = parse_count)]
-    pub field_limit: usize,
     /// The most commands that wait for the database; beyond it sends and reads are refused.
     #[arg(long, env = "WRITE_QUEUE", default_value_t = 4_096, value_parser = parse_count)]
     pub write_queue: usize,
@@ -314,66 +277,6 @@ pub struct Bounds {
     /// Seconds after which a listener finds what no hint told it of.
     #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
     pub slow_tick: Duration,
-}
-
-impl Keys {
-    /// The defaults, with this secret alone.
-    #[must_use]
-    pub fn of_secret(secret: String) -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            keys: Keys,
-        }
-        let defaults = Alone::parse_from(["keys"]).keys;
-        Self {
-            jwt_secret: Some(secret),
-            jwt_public_key: Vec::new(),
-            jwt_jwks_url: None,
-            jwt_issuer: None,
-            jwt_audience: None,
-            ..defaults
-        }
-    }
-
-    /// How to judge tokens.
-    #[must_use]
-    pub fn verifier_options(&self) -> VerifierOptions {
-        VerifierOptions {
-            secret: self.jwt_secret.clone(),
-            files: self.jwt_public_key.clone(),
-            jwks: self.jwt_jwks_url.clone(),
-            issuer: self.jwt_issuer.clone(),
-            audience: self.jwt_audience.clone(),
-            refresh: self.jwt_refresh,
-            refresh_least: self.jwt_refresh_least,
-            jwks_timeout: self.jwt_jwks_timeout,
-            jwks_limit: self.jwt_jwks_limit,
-            key_tries: self.jwt_key_tries,
-        }
-    }
-}
-
-/// What one user, or one address, may ask for in a minute: held back beyond it by `RATE_LIMITED`. A service token is not.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Rates")]
-pub struct Rates {
-    /// The most messages that one user may send in a minute; 0 is no limit.
-    #[arg(long, env = "SEND_RATE", default_value_t = 300)]
-    pub send_rate: u32,
-    /// The most that one user's operations may cost in a minute, by their prices; 0 is no limit.
-    #[arg(long, env = "COST_RATE", default_value_t = 300_000)]
-    pub cost_rate: u32,
-    /// The most sockets and event streams that one user may open in a minute; 0 is no limit.
-    #[arg(long, env = "CONNECTION_RATE", default_value_t = 120)]
-    pub connection_rate: u32,
-    /// The most requests and sockets without a good token that one address may open in a minute; 0 is no limit.
-    #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000)]
-    pub address_rate: u32,
-    /// How many proxies of your own stand before this server: the client's address is that many from the end of
-    /// X-Forwarded-For. 0 is the peer's own address.
-    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
-    pub trusted_proxies: usize,
 }
 
 impl Database {
@@ -411,18 +314,6 @@ impl Default for Bounds {
             bounds: Bounds,
         }
         Alone::parse_from(["bounds"]).bounds
-    }
-}
-
-impl Default for Rates {
-    /// What the flags' own defaults say.
-    fn default() -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            rates: Rates,
-        }
-        Alone::parse_from(["rates"]).rates
     }
 }
 

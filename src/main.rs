@@ -7,8 +7,8 @@ use directmessages::{
     auth::Tokens,
     chat::{Clock, Limits, Subject, import},
     config::{
-        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate, Rates,
-        Serve, Synchronous, Token,
+        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
+        Prices, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -118,6 +118,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         listen,
         no_migrate: false,
         graphiql: true,
+        introspection: true,
         keys: Keys::of_secret(secret),
         database: Database {
             database_url,
@@ -130,6 +131,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         documents: None,
         bounds: Bounds::default(),
         rates: Rates::default(),
+        prices: Prices::default(),
     })
 }
 

@@ -31,7 +31,7 @@ use self::{
     accept::{Accepts, MediaType},
     address::Address,
     documents::Documents,
-    gate::{Gate, Prepared, Refusal},
+    gate::{Gate, Limits, Prepared, Refusal},
     params::Sent,
     rates::Rates,
 };
@@ -69,7 +69,12 @@ impl Server {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Result<Self, ManifestError> {
-        let gate = Gate::new(&sdl(), settings.bounds.field_limit);
+        let limits = Limits {
+            prices: settings.prices.clone(),
+            argument_bytes: settings.bounds.body_limit,
+            introspection: settings.introspection || settings.graphiql,
+        };
+        let gate = Gate::new(&sdl(), limits);
         let documents = match &settings.documents {
             Some(file) => Documents::trusted(file, &gate)?,
             None => Documents::open(settings.bounds.persisted_queries),
@@ -91,7 +96,7 @@ impl Server {
     async fn prepare(&self, sent: Sent) -> Result<Prepared, Refusal> {
         let name = sent.document.clone();
         let params = self.documents.find(sent)?;
-        let prepared = self.gate.prepare(&params)?;
+        let prepared = self.gate.prepare(&params).await?;
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
         }

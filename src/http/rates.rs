@@ -18,6 +18,9 @@ use crate::{
     graphql::{Caller, ErrorCode},
 };
 
+/// Bytes of a document whose checking counts as one: one more request without a token, or one more point of a price.
+const BYTES: u64 = 1_000;
+
 /// A bucket for each user and address. Each starts full, with a minute's worth, and fills evenly.
 pub(super) struct Rates {
     sends: Limit<Uuid>,
@@ -53,6 +56,22 @@ impl Rates {
         };
         self.cost.take(&user, operation.price)?;
         self.sends.take(&user, operation.sends)
+    }
+
+    /// Takes a document of so many bytes from its user's bucket before it is checked, or from its address's where it has
+    /// no user: to refuse a document is work too.
+    pub(super) fn admit_document(
+        &self,
+        caller: &Caller,
+        address: Address,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let units = bytes as u64 / BYTES;
+        match (caller, limited(caller)) {
+            (Caller::Nobody, _) => self.addresses.take(&address, units),
+            (_, Some(user)) => self.cost.take(&user, units),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Takes a connection that stays open from its user's bucket.

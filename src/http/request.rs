@@ -94,6 +94,9 @@ async fn run(
     }
     let address = server.address_of(&head.extensions, &head.headers);
     let caller = caller(server, &head.headers, address).await?;
+    server
+        .rates
+        .admit_document(&caller, address, sent.document_bytes())?;
     let prepared = server.prepare(sent).await?;
     let has_side_effects = prepared.has_side_effects();
     if has_side_effects && !by_post {

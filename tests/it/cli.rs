@@ -385,7 +385,7 @@ async fn dev_runs_twice_and_its_curl_line_works_as_printed() {
             "ben",
             Some(token.to_owned()),
         );
-        let ben = user.data("{ viewer { id } conversationPartners { nodes { user { id } lastMessage { content } } } }", json!({})).await;
+        let ben = user.data("{ __schema { queryType { name } } viewer { id } conversationPartners { nodes { user { id } lastMessage { content } } } }", json!({})).await;
         assert_eq!(ben["viewer"]["id"], "ben");
         assert_eq!(
             ben["conversationPartners"]["nodes"][0]["lastMessage"]["content"], "Hello from curl",

@@ -12,6 +12,7 @@ mod support;
 #[macro_use]
 mod harness;
 
+mod bombs;
 mod cli;
 mod college;
 mod crash;
@@ -23,9 +24,11 @@ mod import;
 mod key_settings;
 mod keys;
 mod layers;
+mod limits;
 mod model;
 mod node;
 mod pages;
+mod price;
 mod properties;
 mod rates;
 mod requests;

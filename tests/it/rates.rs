@@ -105,6 +105,36 @@ async fn each_send_of_one_operation_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn costly_operations_use_a_user_s_budget_up_sooner() {
+    let server = TestServer::with(Kind::Sqlite, &["--cost-rate", "2000"]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    let page = |size: u32| {
+        format!(
+            "{{ unreadMessages(first: {size}) {{ nodes {{ id content sender {{ id username }} recipient {{ id username }} }} }} }}"
+        )
+    };
+    let count = async |size: u32| {
+        let mut count = 0;
+        loop {
+            let user = if size == 1 { &ann } else { &ben };
+            let answer = user.ask(&page(size), json!({})).await;
+            if answer.status == 429 {
+                assert_eq!(answer.code(), "RATE_LIMITED");
+                return count;
+            }
+            answer.data();
+            count += 1;
+        }
+    };
+    let (small, large) = (count(1).await, count(100).await);
+    assert!(
+        large >= 1 && small > 10 * large,
+        "{small} small pages and {large} large ones"
+    );
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_without_a_good_token_is_held_back_and_its_users_are_not() {
     let server = TestServer::with(
         Kind::Sqlite,

@@ -5,7 +5,6 @@ use apollo_compiler::{
     ast::{self, OperationType},
     collections::{HashMap, IndexMap},
     executable::{self, Operation, Selection, SelectionSet},
-    response::{JsonMap, JsonValue},
     schema::ExtendedType,
 };
 use async_graphql::{
@@ -13,7 +12,7 @@ use async_graphql::{
     parser::types::{self, DocumentOperations, OperationDefinition},
 };
 
-use super::{Gate, Prepared, Refusal, location, shape};
+use super::{Prepared, Refusal, check::Checker, place, price::Price, shape, values::Values};
 use crate::graphql::{self, ConversationArguments, ErrorCode};
 
 /// Asks an object for its type: where only that tells which fields apply, and where nothing else is selected (an object
@@ -21,23 +20,23 @@ use crate::graphql::{self, ConversationArguments, ErrorCode};
 /// with two underscores belong to GraphQL itself.
 pub(super) const TYPE: &str = "__dm_type";
 
-/// Nested selection sets of one answer.
-const DEPTH: usize = 30;
-
+/// Spreads one operation out. Its size is bounded by then: by what [`super::measure`] counted, and by its price.
+///
+/// # Errors
+/// `GRAPHQL_VALIDATION_FAILED` where one key is selected with lists of different lengths as arguments.
 pub(super) fn expand(
-    gate: &Gate,
+    checker: &Checker,
     document: &ExecutableDocument,
     operation: &Operation,
-    variables: &JsonMap,
+    values: Values<'_>,
+    price: &Price,
 ) -> Result<Prepared, Refusal> {
     let mut expansion = Expansion {
-        gate,
+        checker,
         document,
-        variables,
-        fields: 0,
+        values,
         refused: Vec::new(),
         signal_cursor: false,
-        sends: 0,
         marks: Vec::new(),
     };
     let root = &operation.selection_set;
@@ -62,22 +61,19 @@ pub(super) fn expand(
             signal_cursor: expansion.signal_cursor,
             marks: expansion.marks,
         },
-        price: expansion.fields as u64,
-        sends: expansion.sends,
         shape: shape::Shape::new(selection, expansion.refused, document.sources.clone()),
+        price: price.total,
+        sends: price.sends,
     })
 }
 
 struct Expansion<'a> {
-    gate: &'a Gate,
+    checker: &'a Checker,
     document: &'a ExecutableDocument,
-    variables: &'a JsonMap,
-    /// Fields met so far.
-    fields: usize,
+    values: Values<'a>,
     /// Root fields whose arguments cannot be, as in null for one that is never null: they fail without being run.
     refused: Vec<async_graphql::ServerError>,
     signal_cursor: bool,
-    sends: u64,
     marks: Vec<ConversationArguments>,
 }
 
@@ -92,15 +88,9 @@ impl<'a> Expansion<'a> {
         object: &Name,
         depth: usize,
     ) -> Result<(Vec<shape::Field>, Items), Refusal> {
-        if depth > DEPTH {
-            return Err(Refusal::new(
-                ErrorCode::QueryTooComplex,
-                format!("the operation nests deeper than {DEPTH} levels: ask for less at a time"),
-            ));
-        }
         let mut fields = Fields::default();
         for set in sets {
-            self.collect(set, object, &mut fields)?;
+            self.collect(set, object, &mut fields);
         }
         let mut shapes = Vec::with_capacity(fields.len());
         let mut items = Vec::with_capacity(fields.len());
@@ -115,27 +105,11 @@ impl<'a> Expansion<'a> {
         Ok((shapes, items))
     }
 
-    fn collect(
-        &mut self,
-        set: &'a SelectionSet,
-        object: &Name,
-        fields: &mut Fields<'a>,
-    ) -> Result<(), Refusal> {
+    fn collect(&self, set: &'a SelectionSet, object: &Name, fields: &mut Fields<'a>) {
         let document = self.document;
         for selection in &set.selections {
-            if !self.included(selection.directives()) {
+            if !self.values.included(selection.directives()) {
                 continue;
-            }
-            // Spreads count too: many that add no field still cost their walk.
-            self.fields += 1;
-            if self.fields > self.gate.field_limit {
-                return Err(Refusal::new(
-                    ErrorCode::QueryTooComplex,
-                    format!(
-                        "the operation spreads to more than {} fields: ask for less at a time",
-                        self.gate.field_limit
-                    ),
-                ));
             }
             match selection {
                 Selection::Field(field) => {
@@ -145,39 +119,27 @@ impl<'a> Expansion<'a> {
                 Selection::InlineFragment(fragment) => {
                     let condition = fragment.type_condition.as_ref();
                     if condition.is_none_or(|condition| self.applies(condition, object)) {
-                        self.collect(&fragment.selection_set, object, fields)?;
+                        self.collect(&fragment.selection_set, object, fields);
                     }
                 }
                 Selection::FragmentSpread(spread) => {
                     if let Some(fragment) = document.fragments.get(&spread.fragment_name)
                         && self.applies(fragment.type_condition(), object)
                     {
-                        self.collect(&fragment.selection_set, object, fields)?;
+                        self.collect(&fragment.selection_set, object, fields);
                     }
                 }
             }
         }
-        Ok(())
     }
 
     fn applies(&self, condition: &Name, object: &Name) -> bool {
         condition == object
             || self
-                .gate
+                .checker
                 .implementers
                 .get(condition)
                 .is_some_and(|objects| objects.contains(object))
-    }
-
-    fn included(&self, directives: &ast::DirectiveList) -> bool {
-        let condition = |name: &str| {
-            let argument = directives.get(name)?.specified_argument_by_name("if")?;
-            match self.value(argument)? {
-                Value::Boolean(condition) => Some(condition),
-                _ => None,
-            }
-        };
-        condition("skip") != Some(true) && condition("include") != Some(false)
     }
 
     /// One field and, unless its arguments are refused, what runs for it.
@@ -189,6 +151,17 @@ impl<'a> Expansion<'a> {
     ) -> Result<(shape::Field, Option<Positioned<types::Selection>>), Refusal> {
         let field = same[0];
         let offset = field.location().map_or(0, |at| at.offset());
+        if let Some(other) = same.iter().find(|other| !lists_agree(field, other)) {
+            let at = other.location();
+            return Err(Refusal::at(
+                ErrorCode::GraphqlValidationFailed,
+                format!(
+                    "Fields \"{key}\" conflict because they have differing arguments. Use different aliases on the fields \
+                     to fetch both if this was intentional."
+                ),
+                at.and_then(|at| place::of(&self.document.sources, at.offset())),
+            ));
+        }
         let arguments = self.arguments(field);
         let sets: Vec<&SelectionSet> = same.iter().map(|field| &field.selection_set).collect();
         let inner = field.definition.ty.inner_named_type();
@@ -230,7 +203,7 @@ impl<'a> Expansion<'a> {
         ty: &Name,
         depth: usize,
     ) -> Result<(shape::Selection, Items), Refusal> {
-        match self.gate.schema.types.get(ty) {
+        match self.checker.schema.types.get(ty) {
             Some(ExtendedType::Object(_)) => {
                 let (fields, items) = self.object(sets, ty, depth)?;
                 Ok((shape::Selection::Object(fields), items))
@@ -238,7 +211,7 @@ impl<'a> Expansion<'a> {
             Some(ExtendedType::Interface(_)) => {
                 let mut by_type = HashMap::default();
                 let mut items = vec![ask_type()];
-                let objects = self.gate.implementers.get(ty);
+                let objects = self.checker.implementers.get(ty);
                 for object in objects.into_iter().flatten() {
                     let (fields, own) = self.object(sets, object, depth)?;
                     by_type.insert(object.to_string(), fields);
@@ -254,7 +227,6 @@ impl<'a> Expansion<'a> {
     fn note(&mut self, field: &executable::Field, arguments: &[(String, Value)]) {
         match field.name.as_str() {
             "signalCursor" => self.signal_cursor = true,
-            "sendMessage" => self.sends += 1,
             "conversation" => {
                 let named: Vec<(GraphqlName, &Value)> = arguments
                     .iter()
@@ -275,7 +247,7 @@ impl<'a> Expansion<'a> {
     fn arguments(&self, field: &executable::Field) -> Result<Vec<(String, Value)>, String> {
         let mut arguments = Vec::with_capacity(field.arguments.len());
         for argument in &field.arguments {
-            let Some(value) = self.value(&argument.value) else {
+            let Some(value) = self.values.of(&argument.value) else {
                 continue;
             };
             let definition = field.definition.argument_by_name(&argument.name);
@@ -296,54 +268,30 @@ impl<'a> Expansion<'a> {
         error.extensions = Some(extensions);
         self.refused.push(error);
     }
-
-    /// A value with the variables in it replaced; nothing where it is a variable that was left out.
-    fn value(&self, value: &ast::Value) -> Option<Value> {
-        Some(match value {
-            ast::Value::Null => Value::Null,
-            ast::Value::Enum(name) => Value::Enum(GraphqlName::new(name.as_str())),
-            ast::Value::Variable(name) => from_json(self.variables.get(name.as_str())?),
-            ast::Value::String(text) => Value::String(text.clone()),
-            ast::Value::Boolean(boolean) => Value::Boolean(*boolean),
-            ast::Value::Int(number) => number_of(number.as_str()),
-            ast::Value::Float(number) => number_of(number.as_str()),
-            ast::Value::List(values) => Value::List(
-                values
-                    .iter()
-                    .map(|value| self.value(value).unwrap_or(Value::Null))
-                    .collect(),
-            ),
-            ast::Value::Object(fields) => Value::Object(
-                fields
-                    .iter()
-                    .filter_map(|(name, value)| {
-                        Some((GraphqlName::new(name.as_str()), self.value(value)?))
-                    })
-                    .collect(),
-            ),
-        })
-    }
 }
 
-fn from_json(value: &JsonValue) -> Value {
-    match value {
-        JsonValue::Null => Value::Null,
-        JsonValue::Bool(boolean) => Value::Boolean(*boolean),
-        JsonValue::Number(number) => Value::Number(number.clone()),
-        JsonValue::String(text) => Value::String(text.as_str().to_owned()),
-        JsonValue::Array(values) => Value::List(values.iter().map(from_json).collect()),
-        JsonValue::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(name, value)| (GraphqlName::new(name.as_str()), from_json(value)))
-                .collect(),
-        ),
-    }
+/// Whether the lists in two fields' arguments are of one length: all else about them was compared by validation.
+fn lists_agree(left: &executable::Field, right: &executable::Field) -> bool {
+    left.arguments.iter().all(|argument| {
+        let other = right.specified_argument_by_name(&argument.name);
+        other.is_none_or(|other| values_agree(&argument.value, other))
+    })
 }
 
-/// Numbers were checked against the schema's types; one too large even for a float could only stand for an `ID`.
-fn number_of(text: &str) -> Value {
-    serde_json::from_str(text).map_or_else(|_| Value::String(text.to_owned()), Value::Number)
+fn values_agree(left: &ast::Value, right: &ast::Value) -> bool {
+    match (left, right) {
+        (ast::Value::List(left), ast::Value::List(right)) => {
+            let mut pairs = left.iter().zip(right);
+            left.len() == right.len() && pairs.all(|(left, right)| values_agree(left, right))
+        }
+        (ast::Value::Object(left), ast::Value::Object(right)) => {
+            left.iter().all(|(name, value)| {
+                let other = right.iter().find(|(other, _)| other == name);
+                other.is_none_or(|(_, other)| values_agree(value, other))
+            })
+        }
+        _ => true,
+    }
 }
 
 /// A byte offset in place of a line and column, which are worked out only where an error tells them.
@@ -356,7 +304,7 @@ fn offset_pos(offset: usize) -> Pos {
 
 pub(super) fn placed(pos: Pos, sources: &apollo_compiler::parser::SourceMap) -> Option<Pos> {
     if pos.line == 0 {
-        location(sources, pos.column)
+        place::of(sources, pos.column)
     } else {
         Some(pos)
     }

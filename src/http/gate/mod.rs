@@ -1,50 +1,57 @@
-//! What stands before the executor: every document is parsed and validated by the specification's rules, spread out within
-//! a budget, and its answer completed to the shape that the specification gives it.
+//! What stands before the executor: every document is measured, validated by the specification's rules, priced and spread
+//! out, and its answer completed to the shape that the specification gives it.
 //!
 //! async-graphql 7.2 departs from it where it validates (documents that graphql-js refuses, fragments expanded again at
 //! every spread), where it takes variables (one left out is null instead of the argument's default), where a field is
 //! selected twice (it runs twice) and where a field fails (its key is missing). So it is handed one operation without
 //! fragments, directives, variables or repetitions, and [`shape`] puts right what comes back.
+//!
+//! In this order, so that each step bounds the work of the next: [`check`] parses within a limit of tokens, [`measure`] counts
+//! what the document spreads to, then it is validated; its verdict is kept. For each request the variables are coerced
+//! ([`variables`]), the operation is priced ([`price`]), and only then spread out ([`expand`]).
 
+mod check;
 mod expand;
+mod lists;
+mod measure;
+mod message;
+mod place;
+mod price;
 mod refusal;
 mod shape;
+mod usage;
+mod values;
+mod variables;
 
 use std::sync::Arc;
 
 use apollo_compiler::{
-    ExecutableDocument, Schema,
-    ast::OperationType,
-    collections::HashMap,
-    parser::{Parser, SourceMap},
-    request::coerce_variable_values,
-    response::JsonMap,
-    schema::Name,
-    validation::Valid,
+    ExecutableDocument, ast::OperationType, response::JsonMap, validation::Valid,
 };
 use quick_cache::{Weighter, sync::Cache};
+use tokio::sync::Semaphore;
 
-pub(super) use self::{refusal::Refusal, shape::Shape};
+use self::check::Checker;
+pub(super) use self::{check::Limits, refusal::Refusal, shape::Shape};
 use crate::graphql::{ErrorCode, Operation};
 
 /// How many documents' verdicts are kept, and how many bytes of their text. Clients send the same few again and again; a
-/// parsed document takes some twenty times its text.
+/// parsed document takes some twenty times its text. A flood of documents that come once does not push out those that
+/// come again: the cache resists scans.
 const DOCUMENTS: usize = 1_024;
 const DOCUMENT_BYTES: u64 = 1 << 20;
 /// Longer documents are checked anew each time rather than kept.
 const LONGEST_KEPT: usize = 16_384;
-/// Nested selection sets, in the text of one document.
-const NESTING: usize = 128;
-/// Tokens of one document.
-const TOKENS: usize = 20_000;
+/// Documents up to this many bytes are checked where they arrive, in less than 2 ms at worst; longer ones beside the
+/// workers, which answer others meanwhile.
+const AT_ONCE: usize = 2_048;
 
-/// Checks documents against the schema.
+/// Checks documents against the schema and the limits, and keeps its verdicts.
 pub(super) struct Gate {
-    schema: Valid<Schema>,
-    /// From interface to the object types that implement it.
-    implementers: HashMap<Name, Vec<Name>>,
+    checker: Arc<Checker>,
     verdicts: Cache<String, Verdict, ByLength>,
-    field_limit: usize,
+    /// How many long documents are checked at one time: half of the processors, so that the others serve.
+    aside: Arc<Semaphore>,
 }
 
 /// What a kept verdict takes, by its document's length.
@@ -64,7 +71,9 @@ pub(super) struct Prepared {
     pub(super) kind: OperationType,
     pub(super) operation: Operation,
     pub(super) shape: Shape,
+    /// What running it costs, as [`price`] counts; of a subscription, what one event costs.
     pub(super) price: u64,
+    /// How many messages it sends.
     pub(super) sends: u64,
 }
 
@@ -85,97 +94,57 @@ pub(super) struct Params {
 
 impl Gate {
     /// A gate for the API's own schema.
-    pub(super) fn new(sdl: &str, field_limit: usize) -> Self {
-        let schema = Schema::parse_and_validate(sdl, "schema.graphql")
-            .unwrap_or_else(|errors| panic!("our own schema is valid: {}", errors.errors));
-        let implementers = schema
-            .implementers_map()
-            .into_iter()
-            .map(|(interface, types)| {
-                let mut objects: Vec<Name> = types.objects.into_iter().collect();
-                objects.sort();
-                (interface, objects)
-            })
-            .collect();
+    pub(super) fn new(sdl: &str, limits: Limits) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            schema,
-            implementers,
+            checker: Arc::new(Checker::new(sdl, limits)),
             verdicts: Cache::with_weighter(DOCUMENTS, DOCUMENT_BYTES, ByLength),
-            field_limit,
+            aside: Arc::new(Semaphore::new((processors / 2).max(1))),
         }
     }
 
     /// Makes one request ready to run, or says why it is refused.
-    pub(super) fn prepare(&self, params: &Params) -> Result<Prepared, Refusal> {
-        let verdict = self.check(&params.query);
+    pub(super) async fn prepare(&self, params: &Params) -> Result<Prepared, Refusal> {
+        let verdict = self.verdict(&params.query).await?;
         let document = (*verdict).as_ref().map_err(Clone::clone)?;
-        let name = params.operation_name.as_deref();
-        let operation = document
-            .operations
-            .get(name)
-            .map_err(|_| Refusal::new(ErrorCode::BadRequest, no_operation(name)))?;
-        let variables = coerce_variable_values(&self.schema, operation, &params.variables)
-            .map_err(|error| {
-                let sources = &document.sources;
-                Refusal::at(
-                    ErrorCode::BadUserInput,
-                    error.message().to_string(),
-                    error.location().and_then(|at| at.line_column(sources)),
-                )
-            })?;
-        expand::expand(self, document, operation, &variables)
+        self.checker.ready(document, params)
     }
 
     /// Why a document could never run here.
     pub(super) fn refusal_of(&self, text: &str) -> Option<Refusal> {
-        self.judge(text).err()
+        self.checker.check(text).err()
     }
 
-    fn check(&self, text: &str) -> Verdict {
-        if text.len() > LONGEST_KEPT {
-            return Arc::new(self.judge(text));
-        }
+    async fn verdict(&self, text: &str) -> Result<Verdict, Refusal> {
         if let Some(verdict) = self.verdicts.get(text) {
-            return verdict;
+            return Ok(verdict);
         }
-        let verdict = Arc::new(self.judge(text));
-        self.verdicts.insert(text.to_owned(), verdict.clone());
-        verdict
-    }
-
-    fn judge(&self, text: &str) -> Result<Valid<ExecutableDocument>, Refusal> {
-        let parsed = Parser::new()
-            .recursion_limit(NESTING)
-            .token_limit(TOKENS)
-            .parse_ast(text, "document");
-        let parsed = parsed
-            .map_err(|bad| Refusal::of_diagnostics(ErrorCode::GraphqlParseFailed, &bad.errors))?;
-        if parsed.definitions.is_empty() {
-            return Err(Refusal::new(
-                ErrorCode::GraphqlParseFailed,
-                "the document is empty: give an operation, as in { viewer { id } }",
-            ));
+        let verdict = if text.len() <= AT_ONCE {
+            Arc::new(self.checker.check(text))
+        } else {
+            self.check_aside(text.to_owned()).await?
+        };
+        if text.len() <= LONGEST_KEPT {
+            self.verdicts.insert(text.to_owned(), verdict.clone());
         }
-        parsed
-            .to_executable_validate(&self.schema)
-            .map_err(|bad| Refusal::of_diagnostics(ErrorCode::GraphqlValidationFailed, &bad.errors))
+        Ok(verdict)
     }
-}
 
-fn no_operation(name: Option<&str>) -> String {
-    match name {
-        Some(name) => format!("operationName: the document has no operation {name:?}"),
-        None => "operationName: the document has several operations, or none; name the one to run"
-            .to_owned(),
+    /// Checks a long document on a thread of its own. Its place is held until it ends, also where the client is gone by
+    /// then.
+    async fn check_aside(&self, text: String) -> Result<Verdict, Refusal> {
+        let place = self.aside.clone().acquire_owned().await;
+        let checker = self.checker.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            Arc::new(checker.check(&text))
+        });
+        checking.await.map_err(|error| {
+            tracing::error!(%error, "a document could not be checked");
+            Refusal::new(
+                ErrorCode::Internal,
+                "this document could not be checked: the server has a defect",
+            )
+        })
     }
-}
-
-/// Where something stands in a document, from its byte offset.
-fn location(sources: &SourceMap, offset: usize) -> Option<async_graphql::Pos> {
-    let source = sources.values().next()?;
-    let at = source.get_line_column(offset)?;
-    Some(async_graphql::Pos {
-        line: at.line,
-        column: at.column,
-    })
 }

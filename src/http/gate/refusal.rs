@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use apollo_compiler::{parser::LineColumn, validation::DiagnosticList};
+use async_graphql::Pos;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(crate) struct Refusal {
     pub(crate) status: Option<StatusCode>,
     /// How long to wait before the same is asked again.
     pub(crate) retry_after: Option<Duration>,
-    errors: Vec<(String, Option<LineColumn>)>,
+    errors: Vec<(String, Option<Pos>)>,
 }
 
 impl Refusal {
@@ -25,16 +25,17 @@ impl Refusal {
         Self::at(code, message, None)
     }
 
-    pub(crate) fn at(
-        code: ErrorCode,
-        message: impl Into<String>,
-        location: Option<LineColumn>,
-    ) -> Self {
+    pub(crate) fn at(code: ErrorCode, message: impl Into<String>, location: Option<Pos>) -> Self {
+        Self::of_many(code, vec![(message.into(), location)])
+    }
+
+    /// With several errors, no more than [`MOST`].
+    pub(super) fn of_many(code: ErrorCode, errors: Vec<(String, Option<Pos>)>) -> Self {
         Self {
             code,
             status: None,
             retry_after: None,
-            errors: vec![(message.into(), location)],
+            errors,
         }
     }
 
@@ -51,21 +52,6 @@ impl Refusal {
         Self {
             retry_after: Some(wait),
             ..self
-        }
-    }
-
-    /// Messages only, and a few of them: rendered whole, thousands are slow and help nobody.
-    pub(crate) fn of_diagnostics(code: ErrorCode, diagnostics: &DiagnosticList) -> Self {
-        let errors = diagnostics.iter().take(MOST).map(|diagnostic| {
-            let message = diagnostic.error.to_string();
-            let location = diagnostic.line_column_range().map(|range| range.start);
-            (message, location)
-        });
-        Self {
-            code,
-            status: None,
-            retry_after: None,
-            errors: errors.collect(),
         }
     }
 
@@ -101,5 +87,35 @@ impl Refusal {
 impl From<crate::graphql::Error> for Refusal {
     fn from(error: crate::graphql::Error) -> Self {
         Self::new(error.code, error.message)
+    }
+}
+
+/// Errors as they are found: the first few are told, and how many more there are.
+#[derive(Default)]
+pub(super) struct Errors {
+    told: Vec<(String, Option<Pos>)>,
+    found: usize,
+}
+
+impl Errors {
+    /// One more; it is put into words only where it is told.
+    pub(super) fn add(&mut self, error: impl FnOnce() -> (String, Option<Pos>)) {
+        self.found += 1;
+        if self.told.len() < MOST {
+            self.told.push(error());
+        }
+    }
+
+    pub(super) fn refuse_or<T>(mut self, code: ErrorCode, value: T) -> Result<T, Refusal> {
+        if self.told.is_empty() {
+            return Ok(value);
+        }
+        if self.found > MOST
+            && let Some((last, _)) = self.told.last_mut()
+        {
+            let rest = self.found - MOST + 1;
+            *last = format!("and {rest} errors more: mend those above first");
+        }
+        Err(Refusal::of_many(code, self.told))
     }
 }

@@ -1,0 +1,335 @@
+//! What hostile documents cost: the server as a process of its own, one user who sends them, another who goes on asking.
+//!
+//! `cargo bench --bench hostile` prints for each bomb how long its answer takes, and beside it how long the other user's
+//! ordinary query takes meanwhile; the first row is that query alone.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails may stop")]
+
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod support;
+
+use std::{
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use directmessages::auth::Tokens;
+use serde_json::{Value, json};
+
+const SECRET: &str = "a secret for the benchmark, 32 bytes or more";
+/// How often each bomb is sent, one after the other; each time another document, so that none is known.
+const TIMES: usize = 30;
+/// The other user's ordinary query.
+const PAGE: &str = "{ inbox { unreadCount } unreadMessages(first: 20) { nodes { id formatted sender { username } } } }";
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One user's way to the server.
+#[derive(Clone)]
+struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Client {
+    /// How long the answer took, and the code of its first error.
+    async fn ask(&self, body: String) -> (Duration, String) {
+        let request = self.http.post(&self.url).bearer_auth(&self.token);
+        let request = request
+            .header("content-type", "application/json")
+            .body(body);
+        let start = Instant::now();
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let took = start.elapsed();
+        let code = answer["errors"][0]["extensions"]["code"].as_str();
+        (took, code.unwrap_or("answered").to_owned())
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = support::Guard::folder();
+    let port = support::free_port();
+    let database = format!("sqlite:{}/hostile.db", folder.path().display());
+    let server = Command::new(env!("CARGO_BIN_EXE_directmessages"))
+        .args(["serve", "--jwt-secret", SECRET, "--database-url", &database])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        // Megabytes are let in, to see what they cost.
+        .args(["--introspection", "--body-limit", "20000000"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _server = Server(server);
+    let tokens = Tokens::hs256(SECRET, None, None);
+    let client = |user: &str| Client {
+        http: reqwest::Client::new(),
+        url: format!("http://127.0.0.1:{port}/graphql"),
+        token: tokens.mint(user, None, false, 3_600).unwrap(),
+    };
+    let (mallory, ben) = (client("mallory"), client("ben"));
+    let ready = format!("http://127.0.0.1:{port}/health/ready");
+    while mallory.http.get(&ready).send().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ben.ask(json!({ "query": PAGE }).to_string()).await;
+    let send = "mutation { sendMessage(input: { recipientId: \"ben\", content: \"Hello\" }) { message { id } } }";
+    for _ in 0..20 {
+        mallory.ask(json!({ "query": send }).to_string()).await;
+    }
+
+    println!(
+        "{:<32} {:>9} {:>8} {:>8} {:>9} {:>9}  code",
+        "document", "bytes", "p50 ms", "max ms", "other p50", "other p99"
+    );
+    let alone = meanwhile(&ben, tokio::time::sleep(Duration::from_secs(3))).await;
+    row(
+        "(the other's query, alone)",
+        0,
+        &[Duration::ZERO],
+        &alone,
+        "",
+    );
+    for (name, document, variables) in bombs() {
+        let mut latencies = Vec::with_capacity(TIMES);
+        let mut code = String::new();
+        let bytes = document.len() + variables.len();
+        let exploding = async {
+            for time in 0..TIMES {
+                let query = serde_json::to_string(&format!("#{time}\n{document}")).unwrap();
+                let body = format!("{{\"query\": {query}, \"variables\": {variables}}}");
+                let (took, told) = mallory.ask(body).await;
+                latencies.push(took);
+                code = told;
+            }
+        };
+        let others = meanwhile(&ben, exploding).await;
+        row(name, bytes, &latencies, &others, &code);
+    }
+}
+
+/// How long a user's queries take, one after the other, while something goes on.
+async fn meanwhile(user: &Client, something: impl Future<Output = ()>) -> Vec<Duration> {
+    let over = AtomicBool::new(false);
+    let asking = async {
+        let mut latencies = Vec::new();
+        while !over.load(Ordering::Relaxed) || latencies.len() < 20 {
+            let (took, code) = user.ask(json!({ "query": PAGE }).to_string()).await;
+            assert_eq!(code, "answered");
+            latencies.push(took);
+        }
+        latencies
+    };
+    let asking = {
+        // As a task of its own, so that the other's building of documents does not count.
+        let something = async {
+            something.await;
+            over.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(asking, something)
+    };
+    asking.0
+}
+
+fn row(name: &str, bytes: usize, own: &[Duration], others: &[Duration], code: &str) {
+    let (own, others) = (sorted(own), sorted(others));
+    let at = |of: &[f64], percent: usize| of[(of.len() - 1) * percent / 100];
+    println!(
+        "{name:<32} {bytes:>9} {:>8.1} {:>8.1} {:>9.2} {:>9.2}  {code}",
+        at(&own, 50),
+        at(&own, 100),
+        at(&others, 50),
+        at(&others, 99)
+    );
+}
+
+fn sorted(of: &[Duration]) -> Vec<f64> {
+    let mut milliseconds: Vec<f64> = of.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+    milliseconds.sort_by(f64::total_cmp);
+    milliseconds
+}
+
+/// Fragments that each lead to the next, and the last to a field.
+fn chain(count: usize, on: &str, last: &str, link: impl Fn(usize) -> String) -> String {
+    let links = (0..count).map(|at| format!("fragment F{at} on {on} {{ {} }} ", link(at + 1)));
+    format!(
+        "{} fragment F{count} on {on} {{ {last} }}",
+        links.collect::<String>()
+    )
+}
+
+/// Fragments as the states of an automaton: the sets of fields to be merged are as many as its subsets.
+fn automaton(layers: usize, width: usize) -> String {
+    let first: String = (0..width).map(|at| format!("...F0_{at} ")).collect();
+    let mut text = format!("{{ __type(name: \"User\") {{ {first} }} }}");
+    for layer in 0..layers {
+        for at in 0..width {
+            let next = |at: usize| format!("...F{}_{} ", layer + 1, at % width);
+            let (a, b) = match (layer + 1 == layers, at) {
+                (true, _) => ("name".to_owned(), "name".to_owned()),
+                (false, 0) => (next(0), next(1) + &next(0)),
+                (false, at) => (next(at), next(at + 1)),
+            };
+            text += &format!(
+                "fragment F{layer}_{at} on __Type {{ a: ofType {{ {a} }} b: ofType {{ {b} }} }}"
+            );
+        }
+    }
+    text
+}
+
+/// Each with its variables, as JSON.
+fn bombs() -> Vec<(&'static str, String, String)> {
+    let twice = |at: usize| format!("...F{at} ...F{at}");
+    let types = |at: usize| format!("a: ofType {{ ...F{at} }} b: ofType {{ ...F{at} }}");
+    let all = |from: usize, to: usize| {
+        (from..to)
+            .map(|at| format!("...F{at} "))
+            .collect::<String>()
+    };
+    let plain = [
+        (
+            "fragments, deep",
+            format!("{{ ...F0 }} {}", chain(60, "Query", "viewer { id }", twice)),
+        ),
+        (
+            "fragments, wide",
+            format!(
+                "{{ ...F0 }} {}",
+                chain(40, "Query", "viewer { id }", |at| all(at, 41))
+            ),
+        ),
+        (
+            "fragments, cyclic",
+            format!(
+                "{{ ...F0 }} {}",
+                chain(25, "Query", "...F0", |_| all(0, 25))
+            ),
+        ),
+        (
+            "fragments, in introspection",
+            format!(
+                "{{ __type(name: \"User\") {{ ...F0 }} }} {}",
+                chain(60, "__Type", "name", types)
+            ),
+        ),
+        ("fragments, an automaton", automaton(8, 10)),
+        (
+            "fragments, in a subscription",
+            format!(
+                "subscription {{ messageSent {{ ...F0 }} }} {}",
+                chain(60, "MessageSent", "cursor", twice)
+            ),
+        ),
+        (
+            "operations, one fragment",
+            format!(
+                "{} fragment F on Query {{ viewer {{ {} }} }}",
+                (0..90)
+                    .map(|at| format!("query Q{at} {{ ...F }} "))
+                    .collect::<String>(),
+                "id ".repeat(1_000)
+            ),
+        ),
+        (
+            "just under every limit",
+            format!(
+                "{{ {} }} fragment F on Message {{ {} }}",
+                (0..20)
+                    .map(|at| format!("a{at}: unreadMessages(first: 10) {{ nodes {{ ...F }} }} "))
+                    .collect::<String>(),
+                (0..75)
+                    .map(|at| format!("c{at}: content "))
+                    .collect::<String>()
+            ),
+        ),
+        (
+            "fields in conflict",
+            format!(
+                "{{ {} }}",
+                (0..300)
+                    .map(|at| format!("user(id: {at}) {{ id }} "))
+                    .collect::<String>()
+            ),
+        ),
+        (
+            "unknown fields",
+            format!("{{ {} }}", "nothing ".repeat(1_900)),
+        ),
+        (
+            "the same field 10,000 times",
+            format!("{{ {} }}", "viewer { id } ".repeat(10_000)),
+        ),
+        ("100,000 braces", "{".repeat(100_000)),
+        (
+            "100,000 brackets in a value",
+            format!("{{ user(id: {}", "[".repeat(100_000)),
+        ),
+        (
+            "100,000 brackets in a type",
+            format!("query ($v: {}", "[".repeat(100_000)),
+        ),
+        (
+            "a comment of 5 MB",
+            format!("{{ viewer {{ id }} }} #{}", "x".repeat(5_000_000)),
+        ),
+        (
+            "100,000 comments",
+            format!("{{ viewer {{ id }} }} {}", "#\n".repeat(100_000)),
+        ),
+        (
+            "a string of 5 MB",
+            format!("{{ user(id: \"{}\") {{ id }} }}", "x".repeat(5_000_000)),
+        ),
+        (
+            "a block string of 250 KB",
+            format!(
+                "{{ user(id: \"\"\"{}\"\"\") {{ id }} }}",
+                "x\n".repeat(125_000)
+            ),
+        ),
+        ("100,000 question marks", "?".repeat(100_000)),
+        (
+            "10,000 variables",
+            format!(
+                "query ({}) {{ viewer {{ id }} }}",
+                (0..10_000)
+                    .map(|at| format!("$v{at}: Int "))
+                    .collect::<String>()
+            ),
+        ),
+    ];
+    let mut bombs: Vec<_> = plain
+        .into_iter()
+        .map(|(name, document)| (name, document, "{}".to_owned()))
+        .collect();
+    let user = "query ($v: ID!) { user(id: $v) { id } }".to_owned();
+    let brackets = "[".repeat(100_000);
+    bombs.push((
+        "100,000 brackets in variables",
+        user.clone(),
+        format!("{{\"v\": {brackets}}}"),
+    ));
+    let strings = vec!["x"; 60_000];
+    bombs.push((
+        "60,000 strings for one",
+        user,
+        json!({ "v": strings }).to_string(),
+    ));
+    let again = format!(
+        "mutation ($u: UserInput!) {{ upsertUsers(input: {{ users: [{}] }}) {{ users {{ id }} }} }}",
+        "$u ".repeat(1_000)
+    );
+    let long = json!({ "u": { "id": "x", "username": "x".repeat(250_000) } });
+    bombs.push(("a long variable 1,000 times", again, long.to_string()));
+    bombs
+}

@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use clap::{Args, Parser};
+
+use super::{parse_count, parse_seconds, parse_secret};
+use crate::auth::{JwksUrl, KeyFile, VerifierOptions};
+
+/// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Tokens")]
+pub struct Keys {
+    /// The secret that signs HS256 tokens: at least 32 bytes, shared with the host application.
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
+    pub jwt_secret: Option<String>,
+    /// PEM files with public keys, separated by commas. RSA keys (2048 bits or more) believe RS256, or PS256 where that
+    /// stands before the file (PS256:FILE); EC keys ES256 (P-256) or ES384 (P-384), Ed25519 keys `EdDSA`.
+    #[arg(
+        long,
+        env = "JWT_PUBLIC_KEY",
+        value_delimiter = ',',
+        value_name = "[ALGORITHM:]FILE"
+    )]
+    pub jwt_public_key: Vec<KeyFile>,
+    /// Where public keys are fetched as a JWKS: `https://…`, or `http://` on this machine.
+    #[arg(long, env = "JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
+    pub jwt_jwks_url: Option<JwksUrl>,
+    /// Only tokens with this `iss` are believed.
+    #[arg(long, env = "JWT_ISSUER")]
+    pub jwt_issuer: Option<String>,
+    /// Only tokens with this `aud` are believed.
+    #[arg(long, env = "JWT_AUDIENCE")]
+    pub jwt_audience: Option<String>,
+    /// Seconds until the public keys are read again, files and JWKS.
+    #[arg(long, env = "JWT_REFRESH", default_value = "300", value_parser = parse_seconds)]
+    pub jwt_refresh: Duration,
+    /// The least seconds between two readings: a token by an unknown key causes one at once, a failure another.
+    #[arg(long, env = "JWT_REFRESH_LEAST", default_value = "10", value_parser = parse_seconds)]
+    pub jwt_refresh_least: Duration,
+    /// Seconds that fetching the JWKS may take.
+    #[arg(long, env = "JWT_JWKS_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
+    pub jwt_jwks_timeout: Duration,
+    /// The most bytes in the JWKS.
+    #[arg(long, env = "JWT_JWKS_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
+    pub jwt_jwks_limit: usize,
+    /// The most keys with which a token is tried that has no key id (`kid`).
+    #[arg(long, env = "JWT_KEY_TRIES", default_value_t = 8, value_parser = parse_count)]
+    pub jwt_key_tries: usize,
+}
+
+impl Keys {
+    /// The defaults, with this secret alone.
+    #[must_use]
+    pub fn of_secret(secret: String) -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            keys: Keys,
+        }
+        let defaults = Alone::parse_from(["keys"]).keys;
+        Self {
+            jwt_secret: Some(secret),
+            jwt_public_key: Vec::new(),
+            jwt_jwks_url: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            ..defaults
+        }
+    }
+
+    /// How to judge tokens.
+    #[must_use]
+    pub fn verifier_options(&self) -> VerifierOptions {
+        VerifierOptions {
+            secret: self.jwt_secret.clone(),
+            files: self.jwt_public_key.clone(),
+            jwks: self.jwt_jwks_url.clone(),
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+            refresh: self.jwt_refresh,
+            refresh_least: self.jwt_refresh_least,
+            jwks_timeout: self.jwt_jwks_timeout,
+            jwks_limit: self.jwt_jwks_limit,
+            key_tries: self.jwt_key_tries,
+        }
+    }
+}

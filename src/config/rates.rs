@@ -1,0 +1,35 @@
+use clap::{Args, Parser};
+
+/// What one user, or one address, may ask for in a minute: held back beyond it by `RATE_LIMITED`. A service token is not.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Rates")]
+pub struct Rates {
+    /// The most messages that one user may send in a minute; 0 is no limit.
+    #[arg(long, env = "SEND_RATE", default_value_t = 300)]
+    pub send_rate: u32,
+    /// The most that one user's operations may cost in a minute, by their prices; 0 is no limit.
+    #[arg(long, env = "COST_RATE", default_value_t = 300_000)]
+    pub cost_rate: u32,
+    /// The most sockets and event streams that one user may open in a minute; 0 is no limit.
+    #[arg(long, env = "CONNECTION_RATE", default_value_t = 120)]
+    pub connection_rate: u32,
+    /// The most requests and sockets without a good token that one address may open in a minute; 0 is no limit.
+    #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000)]
+    pub address_rate: u32,
+    /// How many proxies of your own stand before this server: the client's address is that many from the end of
+    /// X-Forwarded-For. 0 is the peer's own address.
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+}
+
+impl Default for Rates {
+    /// What the flags' own defaults say.
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            rates: Rates,
+        }
+        Alone::parse_from(["rates"]).rates
+    }
+}
