@@ -115,7 +115,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 9] = [
         ],
         &[],
     ),
-    ("src/config.rs", &["clap"], &["auth", "chat"]),
+    ("src/config", &["clap"], &["auth", "chat"]),
     (
         "src/demo.rs",
         &["tokio_util", "uuid"],
