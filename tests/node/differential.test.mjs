@@ -1,5 +1,6 @@
 // Documents by chance, valid and broken, get from the server the verdict, the coerced variables and the data that graphql-js
-// gives them. DOCUMENTS says how many (1,000), SEED where to start: it repeats a run, or the one document that differed.
+// gives them. DIFFERENTIAL_DOCUMENTS says
+// how many (1,000), SEED where they start: given again, it repeats a run, or begins with the one that differed.
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { specifiedRules } from 'graphql';
@@ -11,7 +12,7 @@ import { report, run } from './differential/run.mjs';
 import { world } from './differential/world.mjs';
 import { schemaText } from './support.mjs';
 
-const DOCUMENTS = Number(process.env.DOCUMENTS ?? 1000);
+const DOCUMENTS = Number(process.env.DIFFERENTIAL_DOCUMENTS ?? 1000);
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
 
 describe('the server and graphql-js', () => {

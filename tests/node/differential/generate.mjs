@@ -30,7 +30,8 @@ import {
 } from './nodes.mjs';
 import { pool } from './world.mjs';
 
-const DEPTH = 5;
+/** Nested selections. Deeper documents take longer, and tell no more. */
+const DEPTH = 4;
 const ALIASES = ['a', 'b', 'c', 'id', 'content', 'viewer', 'query', 'on', 'fragment', 'true', 'null', 'type', '_', 'A1', '__x'];
 const OPERATION_NAMES = ['A', 'B', 'Viewer', 'query', 'on', 'mutation', 'null', '_1'];
 const FRAGMENT_NAMES = ['F', 'G', 'H', 'User', 'query', 'fragment', 'true', 'I2', 'J', 'K'];
@@ -107,7 +108,7 @@ class Generator {
   selections(type, depth, uses) {
     const { chance } = this;
     const chosen = [];
-    const count = chance.weighted([[3, 1], [4, 2], [3, 3], [1, 5]]);
+    const count = chance.weighted([[10, 1], [8, 2], [3, 3], [1, 5]]);
     while (chosen.length < count) chosen.push(this.selection(type, depth, uses));
     return chosen;
   }

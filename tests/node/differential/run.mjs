@@ -29,11 +29,12 @@ export async function report(judge, differences) {
   for (const each of differences) sorts.set(each.kind, [...(sorts.get(each.kind) ?? []), each]);
   const told = [];
   for (const [kind, same] of [...sorts].sort((a, b) => b[1].length - a[1].length).slice(0, TOLD)) {
-    const [{ request }] = same;
+    const [{ request }] = same.sort((a, b) => a.request.text.length - b.request.text.length);
     const small = request.body ? request : await shrink(request, async (candidate) => (await compare(judge, candidate))?.kind === kind);
-    const { theirs, ours } = await compare(judge, small);
-    const origin = request.seed === undefined ? '' : `\n  SEED=${request.seed} has it first; broken by: ${request.broken.join(', ') || 'nothing'}`;
-    told.push(`${kind} (${same.length} times)${origin}
+    const again = await compare(judge, small);
+    const { theirs, ours } = again ?? same[0];
+    const origin = request.seed === undefined ? '' : `\n  SEED=${request.seed} has it; broken by: ${request.broken.join(', ') || 'nothing'}`;
+    told.push(`${kind} (${same.length} times${again ? '' : '; not when asked again'})${origin}
   document:   ${JSON.stringify(small.text)}
   variables:  ${small.body ?? JSON.stringify(small.variables)}, operationName: ${JSON.stringify(small.operationName)}
   graphql-js: ${theirs.slice(0, 700)}

@@ -4,7 +4,7 @@ import { copy, places } from './nodes.mjs';
 import { tokens } from './text.mjs';
 
 /** The most requests that one shrinking tries. */
-const TRIES = 3000;
+const TRIES = 800;
 
 /** `shows(request)` says, asynchronously, whether a request still shows the difference. */
 export async function shrink(request, shows) {
