@@ -34,11 +34,11 @@ export function reference(schemaText, token) {
 }
 
 /** Asks the server for one root field, with the arguments as graphql-js coerced them. */
-async function askAlone(field, given, everything, token) {
+export async function askAlone(field, given, everything, token, kind = 'query') {
   const passed = field.args.filter((argument) => argument.name in given);
   const declared = passed.map((argument) => `$${argument.name}: ${argument.type}`).join(', ');
   const handed = passed.map((argument) => `${argument.name}: $${argument.name}`).join(', ');
-  const query = `query ${declared && `(${declared})`} { ${field.name}${handed && `(${handed})`} ${everything} }`;
+  const query = `${kind} ${declared && `(${declared})`} { ${field.name}${handed && `(${handed})`} ${everything} }`;
 
   const { answer } = await post(query, { variables: { ...given }, token });
   if (!answer.errors) return answer.data[field.name];
@@ -48,7 +48,7 @@ async function askAlone(field, given, everything, token) {
 }
 
 /** The selection of all there is below a type: the schema has no cycles, and only root fields take arguments. */
-function selection(schema, outputType) {
+export function selection(schema, outputType) {
   const type = getNamedType(outputType);
   if (isLeafType(type)) return '';
   if (isAbstractType(type)) {

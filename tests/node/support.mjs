@@ -40,9 +40,8 @@ export async function post(query, { variables, operationName, token } = {}) {
   }
 }
 
-/** Someone with an id that no other test has, whom the server knows from now on. */
-export async function someone(username) {
-  const id = `${username}-${randomUUID()}`;
+/** Someone whom the server knows from now on, with an id that no other test has unless one is given. */
+export async function someone(username, id = `${username}-${randomUUID()}`) {
   const token = mint(id, { username });
   const person = {
     id,
