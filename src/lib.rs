@@ -31,8 +31,6 @@ use crate::{
     signals::Hints,
 };
 
-/// How long requests and sockets may take to end at shutdown.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How many listeners one statement of the slow tick asks for.
 const TICK_CHUNK: usize = 5_000;
 
@@ -76,8 +74,8 @@ pub async fn open_store(database: &Database, migrate: bool) -> Result<Store, Ser
     Ok(store)
 }
 
-/// Runs the server until `shutdown`, then ends in order: no new requests, sockets closed, requests finished, everything
-/// that waits for the writer stored.
+/// Runs the server until `shutdown`, then ends in order: nothing new is taken, sockets and event streams are closed one by
+/// one, requests finished, and everything that waits for the writer is stored.
 ///
 /// # Errors
 /// Where it cannot start.
@@ -120,16 +118,21 @@ pub async fn serve(
     ));
     let address = listener.local_addr()?;
     tracing::info!(%address, database = ?url, "serving");
-    let router = http::router(server, settings.graphiql);
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let sockets = &settings.bounds.sockets;
+    let listener = http::patient_for(listener, 2 * sockets.keep_alive);
+    let serving = axum::serve(listener, http::router(server, settings.graphiql))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let served = async {
+        serving.await?;
+        front.close();
+        front.wait().await;
+        Ok::<_, ServeError>(())
+    };
     tokio::select! {
-        result = async { serving.await } => result?,
-        () = drained(&shutdown) => tracing::warn!("some requests did not end in time"),
-    }
-    front.close();
-    if tokio::time::timeout(DRAIN, front.wait()).await.is_err() {
-        tracing::warn!("some sockets did not close in time");
+        result = served => result?,
+        () = drained(&shutdown, sockets.shutdown_timeout) => {
+            tracing::warn!("some requests or sockets did not end in time");
+        }
     }
     stop_back.cancel();
     back.close();
@@ -139,9 +142,9 @@ pub async fn serve(
     Ok(())
 }
 
-async fn drained(shutdown: &CancellationToken) {
+async fn drained(shutdown: &CancellationToken, timeout: Duration) {
     shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
+    tokio::time::sleep(timeout).await;
 }
 
 /// Every so often, looks where the logs of this server's listeners stand, in one statement for all of them: so that a

@@ -1,9 +1,13 @@
-//! The outside: one path for GraphQL by POST, GET and WebSocket, health, and the gate before everything.
+//! The outside: one path for GraphQL by POST, GET, WebSocket and event stream, health, and the gate before everything.
 
 mod answer;
+mod connection;
+mod events;
 mod gate;
 mod health;
+mod origin;
 mod page;
+mod permits;
 mod request;
 mod run;
 mod socket;
@@ -11,9 +15,15 @@ mod socket;
 use std::sync::Arc;
 
 use axum::{Router, extract::Request, http::StatusCode, response::Response, routing};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::gate::{Gate, Refusal};
+pub(crate) use self::connection::patient_for;
+use self::{
+    gate::{Gate, Refusal},
+    origin::AllowedOrigins,
+    permits::Permits,
+};
 use crate::{
     auth::Tokens,
     config::Bounds,
@@ -26,6 +36,8 @@ pub(crate) struct Server {
     tokens: Tokens,
     gate: Gate,
     bounds: Bounds,
+    allowed_origins: AllowedOrigins,
+    permits: Permits,
     /// Sockets, and mutations whose client may hang up: awaited at shutdown.
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -41,12 +53,19 @@ impl Server {
     ) -> Self {
         Self {
             gate: Gate::new(&sdl(), bounds.field_limit),
+            allowed_origins: AllowedOrigins::new(bounds.sockets.allowed_origins.clone()),
+            permits: Permits::new(bounds.sockets.sockets_per_user),
             api,
             tokens,
             bounds,
             tasks,
             shutdown,
         }
+    }
+
+    /// When one of those who listen is to leave, now that the server stops: each at a moment of its own.
+    fn leaving(&self) -> Instant {
+        Instant::now() + self.bounds.sockets.shutdown_spread.mul_f64(fastrand::f64())
     }
 }
 

@@ -1,6 +1,9 @@
 //! Requests by HTTP: from bytes to a GraphQL request, with a clear error for whatever is none.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use apollo_compiler::{ast::OperationType, response::JsonMap};
 use axum::{
@@ -14,10 +17,12 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     Server,
     answer::{self, MediaType},
+    events,
     gate::{Params, Refusal},
     socket,
 };
@@ -63,6 +68,9 @@ async fn respond(
     params: Params,
     by_post: bool,
 ) -> Response {
+    if events::are_wanted(headers) {
+        return events::open(server, headers, params, by_post).await;
+    }
     let Some(media_type) = MediaType::accepted(headers) else {
         let refusal = Refusal::new(
             ErrorCode::BadRequest,
@@ -84,7 +92,7 @@ async fn respond(
     if prepared.kind == OperationType::Subscription {
         let refusal = Refusal::new(
             ErrorCode::BadRequest,
-            "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws",
+            "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws, or as text/event-stream",
         );
         return answer::not_run(media_type, &refusal);
     }
@@ -101,7 +109,7 @@ async fn respond(
     response
 }
 
-fn side_effect_by_get() -> Response {
+pub(super) fn side_effect_by_get() -> Response {
     let refusal = Refusal::new(
         ErrorCode::SideEffectRequiresPost,
         "mutations, and queries that mark messages as read, are sent by POST",
@@ -114,13 +122,22 @@ fn side_effect_by_get() -> Response {
 
 /// Who a request is from: by its token, and by whom the host application acts for.
 pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    arrive(server, identity(server, headers)?.as_ref(), headers).await
+}
+
+/// Whoever a token speaks for, or whom the host application acts for.
+pub(super) async fn arrive(
+    server: &Server,
+    identity: Option<&Identity>,
+    headers: &HeaderMap,
+) -> Result<Caller, Refusal> {
     let act_as = match headers.get("x-act-as") {
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };
-    match (identity(server, headers)?, act_as) {
+    match (identity, act_as) {
         (Some(identity), act_as) => {
-            Ok(Caller::arrive(server.api.chat(), &identity, act_as.as_deref()).await?)
+            Ok(Caller::arrive(server.api.chat(), identity, act_as.as_deref()).await?)
         }
         (None, None) => Ok(Caller::Nobody),
         (None, Some(_)) => Err(Error::new(
@@ -152,6 +169,17 @@ pub(super) fn bearer(server: &Server, authorization: &str) -> Result<Identity, R
     };
     let identity = server.tokens.verify(token);
     identity.map_err(|invalid| unauthenticated(invalid.to_string()))
+}
+
+/// When a token ends, and with it whatever listens by it.
+pub(super) fn expiry(identity: &Identity) -> Instant {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = u64::try_from(identity.expires_at).unwrap_or(0);
+    // A token may be good for longer than a timer counts.
+    let left = Duration::from_secs(seconds).saturating_sub(now);
+    Instant::now() + left.min(Duration::from_hours(24 * 365))
 }
 
 fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {

@@ -19,6 +19,7 @@ use crate::harness::{
     process::Process,
     proxy::Proxy,
     server::TestServer,
+    socket::Socket,
     until,
     user::{User, send_mutation, send_variables},
     within,
@@ -143,6 +144,51 @@ async fn a_database_that_goes_away_is_unavailable_until_it_is_back() {
     );
     drop(listener);
     server.stop().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_is_never_told_of_an_absent_database() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let proxy = Proxy::start().await;
+    let flags = ["--connect-timeout", "0.3", "--slow-tick", "0.2"];
+    let server = TestServer::at(&proxy.url(&database), &flags, Clock::system()).await;
+    let direct = TestServer::on(&database, &[]).await;
+    let (ann, ben) = (direct.user("ann").await, direct.user("ben").await);
+    let start = ben.signal_cursor().await;
+    let away = ben.at(server.address);
+    // Known there, so that the socket opens without the database.
+    away.data("{ viewer { id } }", json!({})).await;
+    let sides = "subscription ($after: String) { messageSent(after: $after) { message { content } conversationPartner { unreadCount } } }";
+    let mut socket = Socket::of(&away).await;
+    proxy.close();
+    socket
+        .subscribe("1", sides, json!({ "after": start }))
+        .await;
+    socket.settle().await;
+    proxy.open();
+    // The database goes away within an event as well as between two.
+    let sending = async {
+        for n in 0..60 {
+            ann.send(&ben, &n.to_string()).await;
+            proxy.close();
+            tokio::task::yield_now().await;
+            proxy.open();
+        }
+    };
+    let hearing = async {
+        for n in 0..60 {
+            let message = socket.message().await;
+            assert_eq!(message["type"], "next", "{message}");
+            assert!(message["payload"].get("errors").is_none(), "{message}");
+            let event = &message["payload"]["data"]["messageSent"];
+            assert_eq!(event["message"]["content"], n.to_string());
+        }
+    };
+    tokio::join!(sending, hearing);
+    drop(socket);
+    server.stop().await;
+    direct.stop().await;
     database.finish().await;
 }
 
