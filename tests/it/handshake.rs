@@ -231,6 +231,7 @@ async fn without_a_database_a_newcomer_is_asked_to_come_again() {
     let proxy = Proxy::start().await;
     let flags = ["--connect-timeout", "0.3"];
     let server = TestServer::at(&proxy.url(&database), &flags, Clock::system()).await;
+    server.user("ben").await;
     proxy.close();
     let stranger = tokens().mint("ann", None, false, 60).unwrap();
     let mut socket = Socket::open(server.address).await;

@@ -69,7 +69,8 @@ fn finish(mut child: Child) -> std::io::Result<Output> {
 
 async fn suite(name: &str) {
     let folder = folder("tests/node");
-    let server = TestServer::with(Kind::Sqlite, &["--graphiql"]).await;
+    let flags = ["--graphiql", "--keep-alive", "2"];
+    let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
         .current_dir(&folder)
@@ -98,7 +99,9 @@ macro_rules! suites {
 }
 
 suites! {
+    apollo_client_listens: "apollo",
     typescript_is_generated_and_compiles: "codegen",
+    graphql_sse_listens: "events",
     answers_are_those_of_graphql_js: "execution",
     graphiql_works_signed_in: "graphiql",
     the_schema_loads_in_graphql_js: "schema",

@@ -217,10 +217,10 @@ async fn a_subscription_has_one_root_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_client_that_answers_pings_stays() {
-    let server = TestServer::with(Kind::Sqlite, &["--keep-alive", "0.05"]).await;
+    let server = TestServer::with(Kind::Sqlite, &["--keep-alive", "0.3"]).await;
     let ann = server.user("ann").await;
     let mut socket = Socket::of(&ann).await;
-    for _ in 0..10 {
+    for _ in 0..5 {
         let Heard::Message(ping) = socket.hear_all().await else {
             panic!("it was closed: {}", socket.reason);
         };

@@ -101,8 +101,9 @@ impl Socket {
         self.send_frame(Message::binary(bytes.to_vec())).await;
     }
 
+    /// Sends as much of a frame as the server takes.
     pub(crate) async fn send_frame(&mut self, frame: Message) {
-        self.stream.send(frame).await.unwrap();
+        let _ = self.stream.send(frame).await;
     }
 
     /// The next message or the end, whatever comes first. Pings are answered, and told too.
