@@ -52,6 +52,10 @@ impl Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has one, and makes it once"
+)]
 pub enum Command {
     /// Run the server.
     Serve(Serve),

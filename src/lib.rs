@@ -122,14 +122,14 @@ pub async fn serve(
     let listener = http::patient_for(listener, 2 * sockets.keep_alive);
     let serving = axum::serve(listener, http::router(server, settings.graphiql))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let served = async {
+    let ended = async {
         serving.await?;
         front.close();
         front.wait().await;
         Ok::<_, ServeError>(())
     };
     tokio::select! {
-        result = served => result?,
+        result = ended => result?,
         () = drained(&shutdown, sockets.shutdown_timeout) => {
             tracing::warn!("some requests or sockets did not end in time");
         }

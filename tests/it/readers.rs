@@ -19,7 +19,8 @@ const CONTENT: usize = 4_000;
 const MEMORY: u64 = 12 << 20;
 
 fn flood() -> String {
-    let names: String = (0..NAMES).map(|n| format!("c{n}: content ")).collect();
+    let names: Vec<String> = (0..NAMES).map(|n| format!("c{n}: content")).collect();
+    let names = names.join(" ");
     format!(
         "subscription ($after: String) {{ messageSent(after: $after) {{ cursor message {{ sequence {names} }} }} }}"
     )
@@ -92,18 +93,18 @@ enum Reader {
 }
 
 /// What the readers of one story made of it.
-struct Heard {
+struct Reading {
     after: String,
-    heard: Vec<i64>,
+    sequences: Vec<i64>,
     /// What it takes to tell all of it to somebody who reads.
     memory: u64,
 }
 
-impl Heard {
+impl Reading {
     fn nothing(story: &Story) -> Self {
         Self {
             after: story.start.clone(),
-            heard: Vec::new(),
+            sequences: Vec::new(),
             memory: 0,
         }
     }
@@ -114,25 +115,25 @@ impl Heard {
             assert_eq!(reader, Reader::Idle, "who reads is not dropped");
             return false;
         };
-        self.heard.push(sequence.as_i64().unwrap());
+        self.sequences.push(sequence.as_i64().unwrap());
         cursor.clone_into(&mut self.after);
-        self.heard.len() < MESSAGES
+        self.sequences.len() < MESSAGES
     }
 
     fn check(&mut self, story: &Story, reader: Reader) {
         let all: Vec<i64> = (1..).take(MESSAGES).collect();
         match reader {
             Reader::Diligent => {
-                assert_eq!(self.heard, all);
+                assert_eq!(self.sequences, all);
                 *self = Self::nothing(story);
                 self.memory = story.process.peak_memory();
             }
             Reader::Idle => {
-                assert!(self.heard.len() < MESSAGES, "the flood was no flood");
+                assert!(self.sequences.len() < MESSAGES, "the flood was no flood");
                 let grown = story.process.peak_memory() - self.memory;
                 assert!(grown < MEMORY, "who did not read took {grown} bytes");
             }
-            Reader::Back => assert_eq!(self.heard, all, "everything once, in order"),
+            Reader::Back => assert_eq!(self.sequences, all, "everything once, in order"),
         }
     }
 }
@@ -142,10 +143,10 @@ const READERS: [Reader; 3] = [Reader::Diligent, Reader::Idle, Reader::Back];
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_is_not_read_is_dropped_and_goes_on_from_its_cursor() {
     let story = Story::begin().await;
-    let mut heard = Heard::nothing(&story);
+    let mut reading = Reading::nothing(&story);
     for reader in READERS {
         let mut socket = socket(&story.ben).await;
-        let variables = json!({ "after": heard.after });
+        let variables = json!({ "after": reading.after });
         socket.subscribe("1", &flood(), variables).await;
         if reader == Reader::Idle {
             drop(self::socket(&story.ben).await);
@@ -159,11 +160,11 @@ async fn a_socket_that_is_not_read_is_dropped_and_goes_on_from_its_cursor() {
             };
             let cursor = event["cursor"].as_str();
             let event = cursor.map(|cursor| (&event["message"]["sequence"], cursor));
-            if !heard.note(event, reader) {
+            if !reading.note(event, reader) {
                 break;
             }
         }
-        heard.check(&story, reader);
+        reading.check(&story, reader);
     }
     story.end().await;
 }
@@ -171,9 +172,9 @@ async fn a_socket_that_is_not_read_is_dropped_and_goes_on_from_its_cursor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_stream_that_is_not_read_is_dropped_and_goes_on_from_its_id() {
     let story = Story::begin().await;
-    let mut heard = Heard::nothing(&story);
+    let mut reading = Reading::nothing(&story);
     for reader in READERS {
-        let mut stream = stream(&story.ben, &heard.after).await;
+        let mut stream = stream(&story.ben, &reading.after).await;
         if reader == Reader::Idle {
             drop(socket(&story.ben).await);
         }
@@ -185,11 +186,11 @@ async fn an_event_stream_that_is_not_read_is_dropped_and_goes_on_from_its_id() {
                 let event = &told["data"]["messageSent"];
                 (&event["message"]["sequence"], stream.last_event_id.as_str())
             });
-            if !heard.note(event, reader) {
+            if !reading.note(event, reader) {
                 break;
             }
         }
-        heard.check(&story, reader);
+        reading.check(&story, reader);
     }
     story.end().await;
 }

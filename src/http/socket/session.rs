@@ -1,11 +1,11 @@
 //! One socket, from its opening to its end.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use apollo_compiler::ast::OperationType;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     future::AbortHandle,
     stream::{BoxStream, SelectAll, abortable},
 };
@@ -294,11 +294,17 @@ impl Session {
     /// Sends, or ends: a client that does not read is dropped, with its cursor intact, rather than buffered for.
     async fn send(&mut self, message: &Sent<'_>) -> Step {
         let text = serde_json::to_string(message).expect("messages are JSON");
-        let sending = self.socket.send(Message::Text(text.into()));
-        match timeout(self.server.bounds.sockets.keep_alive, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
+        let mut sending = pin!(self.socket.send(Message::Text(text.into())));
+        let sent = if let Some(sent) = sending.as_mut().now_or_never() {
+            sent
+        } else {
+            let patience = self.server.bounds.sockets.keep_alive;
+            let sent = timeout(patience, sending).await;
+            // There was no room, and now there is: the client reads, though its answer to a ping may be long in coming.
+            self.heard = true;
+            sent.map_err(|_| End::Gone)?
+        };
+        sent.map_err(|_| End::Gone)
     }
 
     /// Says why the socket ends, to whoever is still there, and waits for the answer.
