@@ -59,7 +59,7 @@ async fn measure(database: &str, url: &str, listeners: usize) {
         .args(["serve", "--jwt-secret", SECRET, "--database-url", url])
         .args(["--listen", &format!("127.0.0.1:{port}")])
         // The sockets here read only when it is their turn.
-        .args(["--socket-ping", "3600"])
+        .args(["--keep-alive", "3600"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -1,8 +1,10 @@
 //! Every setting, a flag and an environment variable each: `--help` is the manual.
 
 mod keys;
+mod origin;
 mod prices;
 mod rates;
+mod sockets;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +13,13 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-pub use self::{keys::Keys, prices::Prices, rates::Rates};
+pub use self::{
+    keys::Keys,
+    origin::{Origin, without_own_port},
+    prices::Prices,
+    rates::Rates,
+    sockets::Sockets,
+};
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
 
 /// Direct messages between the users of your application, as a GraphQL server.
@@ -56,7 +64,7 @@ impl Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
+#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Command {
     /// Run the server.
     Serve(Serve),
@@ -265,18 +273,12 @@ pub struct Bounds {
     /// Seconds that a command may wait and be tried before it is refused.
     #[arg(long, env = "WRITE_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub write_timeout: Duration,
-    /// The most operations that run at one time on one socket.
-    #[arg(long, env = "SOCKET_OPERATIONS", default_value_t = 100, value_parser = parse_count)]
-    pub socket_operations: usize,
-    /// Seconds that a new socket may take to send `connection_init`.
-    #[arg(long, env = "SOCKET_INIT_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
-    pub socket_init_timeout: Duration,
-    /// Seconds between a socket's pings, which also tell its listeners' progress; two without a sign of life end it.
-    #[arg(long, env = "SOCKET_PING", default_value = "20", value_parser = parse_seconds)]
-    pub socket_ping: Duration,
     /// Seconds after which a listener finds what no hint told it of.
     #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
     pub slow_tick: Duration,
+    /// Listeners.
+    #[command(flatten)]
+    pub sockets: Sockets,
 }
 
 impl Database {
@@ -346,11 +348,20 @@ fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
+    seconds_from(0.001, text)
+}
+
+/// Seconds, or none at all.
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    seconds_from(0.0, text)
+}
+
+fn seconds_from(least: f64, text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "give a number of seconds".to_owned())?;
-    if (0.001..=86_400.0).contains(&seconds) {
+    if (least..=86_400.0).contains(&seconds) {
         return Ok(Duration::from_secs_f64(seconds));
     }
-    Err("give 0.001 to 86400 seconds".to_owned())
+    Err(format!("give {least} to 86400 seconds"))
 }

@@ -17,13 +17,8 @@ pub mod graphql;
 mod http;
 pub mod signals;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum_server::{Handle, accept::NoDelayAcceptor};
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto::Builder,
-};
 use sea_orm::{DbBackend, DbErr};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,8 +31,6 @@ use crate::{
     signals::Hints,
 };
 
-/// How long requests and sockets may take to end at shutdown.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How many listeners one statement of the slow tick asks for.
 const TICK_CHUNK: usize = 5_000;
 
@@ -93,8 +86,8 @@ pub async fn open_store(database: &Database, migrate: bool) -> Result<Store, Ser
     Ok(store)
 }
 
-/// Runs the server until `shutdown`, then ends in order: no new requests, sockets closed, requests finished, everything
-/// that waits for the writer stored.
+/// Runs the server until `shutdown`, then ends in order: nothing new is taken, sockets and event streams are closed one by
+/// one, requests finished, and everything that waits for the writer is stored.
 ///
 /// # Errors
 /// Where it cannot start.
@@ -145,28 +138,18 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, database = ?url, "serving");
     let router = http::router(server, settings.graphiql);
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    let mut connections = axum_server::from_tcp(listener.into_std()?)?
-        .acceptor(NoDelayAcceptor::new())
-        .first_request_timeout(settings.bounds.header_timeout);
-    *connections.http_builder() = http1(settings.bounds.idle_timeout);
-    let handle = Handle::new();
-    let stopping = handle.clone();
-    let stop = async move {
-        shutdown.cancelled().await;
-        stopping.graceful_shutdown(Some(DRAIN));
-        std::future::pending().await
+    let bounds = &settings.bounds;
+    let ended = async {
+        http::serve(listener, router, bounds, &shutdown).await?;
+        front.close();
+        front.wait().await;
+        Ok::<_, ServeError>(())
     };
     tokio::select! {
-        result = connections.handle(handle.clone()).serve(router) => result?,
-        () = stop => {}
-    }
-    if handle.connection_count() > 0 {
-        tracing::warn!("some requests did not end in time");
-    }
-    front.close();
-    if tokio::time::timeout(DRAIN, front.wait()).await.is_err() {
-        tracing::warn!("some sockets did not close in time");
+        result = ended => result?,
+        () = drained(&shutdown, bounds.sockets.shutdown_timeout) => {
+            tracing::warn!("some requests or sockets did not end in time");
+        }
     }
     stop_back.cancel();
     back.close();
@@ -176,14 +159,9 @@ pub async fn serve(
     Ok(())
 }
 
-/// HTTP/1.1, with upgrades; a connection on which no request comes for so long is closed.
-fn http1(idle_timeout: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_timeout);
-    builder
+async fn drained(shutdown: &CancellationToken, timeout: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(timeout).await;
 }
 
 /// Every so often, looks where the logs of this server's listeners stand, in one statement for all of them: so that a

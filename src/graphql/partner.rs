@@ -6,7 +6,7 @@ use async_graphql::{
 };
 use uuid::Uuid;
 
-use super::{Error, message::Message, user::User};
+use super::{Error, Progress, message::Message, subscription::patiently, user::User};
 use crate::chat::{self, Chat, NodeId, Side};
 
 /// The viewer's inbox: one node, so that normalising caches keep the badge right.
@@ -111,10 +111,12 @@ pub(crate) struct SideOf {
 
 impl SideOf {
     async fn load(self, ctx: &Context<'_>) -> Result<Side, Error> {
-        let side = ctx
-            .data_unchecked::<DataLoader<Sides>>()
-            .load_one((self.viewer, self.partner))
-            .await?;
+        let sides = ctx.data_unchecked::<DataLoader<Sides>>();
+        let load = || sides.load_one((self.viewer, self.partner));
+        let side = match ctx.data_opt::<Progress>() {
+            Some(_listens) => patiently(load).await?,
+            None => load().await?,
+        };
         side.ok_or_else(|| chat::Error::internal("a signed-in user has no inbox").into())
     }
 

@@ -1,17 +1,21 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_graphql::{Context, Description, ID, Subscription as GraphqlSubscription};
 use futures_util::{Stream, stream};
 
 use super::{
-    Error,
+    Error, ErrorCode,
     caller::viewer,
     message::{MessageRead, MessageSent, OfKind, SignalOf},
 };
-use crate::chat::{Chat, Signal, SignalStream};
+use crate::chat::{Chat, Signal, SignalCursor, SignalStream};
+
+/// How long to wait before an absent database is asked for again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What can be listened to. `after` takes a `signalCursor`, or a cursor of this same field with the same `partnerId`; any
 /// other is `BAD_USER_INPUT`. It first replays, in order, what came after it. Keep one cursor per subscription, and start
@@ -45,20 +49,73 @@ impl Subscription {
     }
 }
 
-/// How far a subscription has come, over what it told and what did not match: so that a quiet listener's cursor stays
-/// young.
+/// Where a subscription begins and how far it has come: what it told, and what it moved over since because it did not
+/// match, so that a quiet listener's cursor stays young.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<Option<String>>>);
+pub struct Progress(Arc<Mutex<Way>>);
+
+#[derive(Debug, Default)]
+struct Way {
+    /// Where to begin, whatever `after` says.
+    start: Option<String>,
+    /// Where to go on after the event that is being told.
+    event: Option<SignalCursor>,
+    /// Where to go on after everything that was told or did not match; none where it was taken.
+    reached: Option<SignalCursor>,
+}
 
 impl Progress {
+    /// Of a subscription that begins after this cursor; without one where its argument `after` says.
+    #[must_use]
+    pub fn after(start: Option<String>) -> Self {
+        let way = Way {
+            start,
+            ..Way::default()
+        };
+        Self(Arc::new(Mutex::new(way)))
+    }
+
+    /// The cursor of the event that came last out of the subscription.
+    #[must_use]
+    pub fn event(&self) -> Option<String> {
+        Some(self.way().event?.to_string())
+    }
+
     /// The cursor to go on from, where it moved since it was last taken.
     #[must_use]
     pub fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        Some(self.way().reached.take()?.to_string())
     }
 
-    fn set(&self, cursor: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
+    fn start(&self) -> Option<String> {
+        self.way().start.clone()
+    }
+
+    fn tell(&self, cursor: SignalCursor) {
+        self.way().event = Some(cursor);
+    }
+
+    fn reach(&self, cursor: SignalCursor) {
+        self.way().reached = Some(cursor);
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries until the database answers: a listener waits for it, rather than be told that it is away.
+///
+/// # Errors
+/// Every other.
+pub(super) async fn patiently<T, E: Into<Error>, F: Future<Output = Result<T, E>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Error> {
+    loop {
+        match attempt().await.map_err(Into::into) {
+            Err(error) if error.code == ErrorCode::Unavailable => tokio::time::sleep(RETRY).await,
+            outcome => return outcome,
+        }
     }
 }
 
@@ -76,14 +133,15 @@ async fn listen<T: OfKind + From<SignalOf>>(
 ) -> Result<impl Stream<Item = Result<T, Error>>, Error> {
     let viewer = viewer(ctx)?.id;
     let chat = ctx.data_unchecked::<Chat>();
+    let progress = ctx.data_unchecked::<Progress>();
+    let after = progress.start().or(after);
     let partner = partner_id.as_ref().map(|id| id.as_str());
-    let stream = chat
-        .subscribe(viewer, T::KIND, partner, after.as_deref())
-        .await?;
+    let subscribe = || chat.subscribe(viewer, T::KIND, partner, after.as_deref());
+    let stream = patiently(subscribe).await?;
     let telling = Telling {
         stream,
         untold: VecDeque::new(),
-        progress: ctx.data_unchecked::<Progress>().clone(),
+        progress: progress.clone(),
     };
     Ok(stream::unfold(Some(telling), async |telling| {
         let mut telling = telling?;
@@ -98,10 +156,11 @@ impl Telling {
     async fn next(&mut self) -> Result<Signal, Error> {
         loop {
             if let Some(signal) = self.untold.pop_front() {
+                self.progress.tell(signal.cursor);
                 return Ok(signal);
             }
             // Asked again, everything before was told: the cursor may be shown.
-            self.progress.set(self.stream.cursor().to_string());
+            self.progress.reach(self.stream.cursor());
             self.untold.extend(self.stream.next().await?);
         }
     }

@@ -106,7 +106,7 @@ fn status(media_type: MediaType, refusal: &Refusal) -> StatusCode {
 }
 
 /// The same address answers differently by these, so that no cache may give one's answer to another.
-fn vary(headers: &mut HeaderMap) {
+pub(super) fn vary(headers: &mut HeaderMap) {
     let by = HeaderValue::from_static("accept, authorization, x-act-as");
     headers.append(VARY, by);
 }

@@ -1,5 +1,5 @@
 //! Documents that clients name by a hash instead of sending them: those of an operator's manifest, which are then the
-//! only ones that run, or those that any client has sent before.
+//! only ones that run, or those that any client has asked before.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     gate::{Gate, Params, Refusal},
-    params::Sent,
+    params::Asked,
 };
 use crate::graphql::ErrorCode;
 
@@ -80,7 +80,7 @@ impl Weighter<String, Arc<str>> for ByLength {
 }
 
 impl Documents {
-    /// Every document, of which so many may be named by their hash once they were sent.
+    /// Every document, of which so many may be named by their hash once they were asked.
     pub(super) fn open(kept: usize) -> Self {
         Self::Open((kept > 0).then(|| Cache::with_weighter(kept, KEPT_BYTES, ByLength)))
     }
@@ -123,9 +123,9 @@ impl Documents {
     }
 
     /// The text that a request asks to run.
-    pub(super) fn find(&self, sent: Sent) -> Result<Params, Refusal> {
-        let name = sent.document.as_deref().map(bare);
-        let query = match (self, sent.query, name) {
+    pub(super) fn find(&self, asked: Asked) -> Result<Params, Refusal> {
+        let name = asked.document.as_deref().map(bare);
+        let query = match (self, asked.query, name) {
             (_, None, None) => return Err(missing()),
             (Self::Trusted(known), Some(text), _) => known
                 .get(&sha256(&text))
@@ -160,8 +160,8 @@ impl Documents {
         };
         Ok(Params {
             query,
-            operation_name: sent.operation_name,
-            variables: sent.variables,
+            operation_name: asked.operation_name,
+            variables: asked.variables,
         })
     }
 

@@ -1,13 +1,18 @@
-//! The outside: one path for GraphQL by POST, GET and WebSocket, health, and the gate before everything.
+//! The outside: one path for GraphQL by POST, GET, WebSocket and event stream, health, and the gate before everything.
 
 mod accept;
 mod address;
 mod answer;
+mod connection;
+mod cors;
 mod documents;
+mod events;
 mod gate;
 mod health;
+mod origin;
 mod page;
 mod params;
+mod permits;
 mod rates;
 mod request;
 mod run;
@@ -23,22 +28,25 @@ use axum::{
     response::Response,
     routing,
 };
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub(crate) use self::documents::ManifestError;
 use self::{
     accept::{Accepts, MediaType},
     address::Address,
     documents::Documents,
     gate::{Gate, Limits, Prepared, Refusal},
-    params::Sent,
+    origin::AllowedOrigins,
+    params::Asked,
+    permits::{Permit, Permits},
     rates::Rates,
 };
+pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
     config::{Bounds, Serve},
-    graphql::{self, Api, sdl},
+    graphql::{self, Api, Caller, sdl},
 };
 
 /// How often full buckets of the rate limits are forgotten.
@@ -51,6 +59,8 @@ pub(crate) struct Server {
     documents: Documents,
     gate: Gate,
     rates: Rates,
+    permits: Permits,
+    allowed_origins: AllowedOrigins,
     bounds: Bounds,
     /// How many proxies of the operator's own stand before this server.
     proxies: usize,
@@ -85,6 +95,8 @@ impl Server {
             documents,
             gate,
             rates: Rates::new(&settings.rates),
+            permits: Permits::new(settings.bounds.sockets.sockets_per_user),
+            allowed_origins: AllowedOrigins::new(settings.bounds.sockets.allowed_origins.clone()),
             bounds: settings.bounds.clone(),
             proxies: settings.rates.trusted_proxies,
             tasks,
@@ -92,15 +104,30 @@ impl Server {
         })
     }
 
-    /// Makes what a request sent ready to run, or says why it is refused.
-    async fn prepare(&self, sent: Sent) -> Result<Prepared, Refusal> {
-        let name = sent.document.clone();
-        let params = self.documents.find(sent)?;
+    /// Makes what a request sent ready to run, or says why it is refused: for what it asks, or because its caller asks for
+    /// too much.
+    async fn prepare(
+        &self,
+        asked: Asked,
+        caller: &Caller,
+        address: Address,
+    ) -> Result<Prepared, Refusal> {
+        let bytes = asked.document_bytes();
+        self.rates.admit_document(caller, address, bytes)?;
+        let name = asked.document.clone();
+        let params = self.documents.find(asked)?;
         let prepared = self.gate.prepare(&params).await?;
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
         }
+        self.rates.admit(caller, &prepared)?;
         Ok(prepared)
+    }
+
+    /// Lets one more connection of the caller's stay open, for as long as the permit is held.
+    fn connect(&self, caller: &Caller) -> Result<Option<Permit>, Refusal> {
+        self.rates.connect(caller)?;
+        self.permits.acquire(caller)
     }
 
     /// Where a request comes from.
@@ -114,6 +141,11 @@ impl Server {
             tokio::time::sleep(FORGET).await;
             self.rates.forget_full();
         }
+    }
+
+    /// When one of those who listen is to leave, now that the server stops: each at a moment of its own.
+    fn leaving(&self) -> Instant {
+        Instant::now() + self.bounds.sockets.shutdown_spread.mul_f64(fastrand::f64())
     }
 }
 
@@ -131,9 +163,11 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
     if graphiql {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
-    router
+    let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(cors::layer(&server.bounds.sockets.allowed_origins));
+    router
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(server)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What a request sent: a document or the name of one, and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Sent {
+pub(crate) struct Asked {
     /// The document's text.
     pub(crate) query: Option<String>,
     /// The document's hash.
@@ -41,7 +41,7 @@ struct PersistedQuery {
     sha256_hash: String,
 }
 
-impl Sent {
+impl Asked {
     /// The parameters in a request's body.
     pub(crate) fn from_body(json: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(json)

@@ -1,6 +1,10 @@
 //! Requests by HTTP: from bytes to a GraphQL request, with a clear error for whatever is none.
 
-use std::{error::Error as _, sync::Arc};
+use std::{
+    error::Error as _,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use apollo_compiler::ast::OperationType;
 use axum::{
@@ -15,9 +19,10 @@ use axum::{
 };
 use http_body_util::LengthLimitError;
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 
 use super::{
-    Server, accept::Accepts, address::Address, answer, gate::Refusal, params::Sent, socket,
+    Server, accept::Accepts, address::Address, answer, events, gate::Refusal, params::Asked, socket,
 };
 use crate::{
     auth::{Identity, Invalid},
@@ -30,8 +35,8 @@ pub(super) const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 /// POST: queries and mutations, as JSON.
 pub(super) async fn post(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let sent = read_body(&server, &head.headers, body).await;
-    respond(&server, &head, sent, true).await
+    let asked = read_body(&server, &head.headers, body).await;
+    respond(&server, &head, asked, true).await
 }
 
 /// GET: queries without side effects in the URL, and upgrades to a socket.
@@ -47,9 +52,9 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
             }
         };
     }
-    let sent = Sent::from_url(head.uri.query().unwrap_or_default());
-    let sent = sent.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message));
-    respond(&server, &head, sent, false).await
+    let asked = Asked::from_url(head.uri.query().unwrap_or_default());
+    let asked = asked.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message));
+    respond(&server, &head, asked, false).await
 }
 
 /// Other upgrades, such as to HTTP/2, are offers that a server may pass over.
@@ -70,11 +75,11 @@ pub(super) async fn options() -> Response {
 async fn respond(
     server: &Arc<Server>,
     head: &Parts,
-    sent: Result<Sent, Refusal>,
+    asked: Result<Asked, Refusal>,
     by_post: bool,
 ) -> Response {
     let accepts = Accepts::of(&head.headers);
-    let answered = async { run(server, head, accepts, sent?, by_post).await };
+    let answered = async { run(server, head, accepts, asked?, by_post).await };
     let refused = |refusal| answer::refused(accepts.answer_or_json(), &refusal);
     answered.await.unwrap_or_else(refused)
 }
@@ -83,21 +88,26 @@ async fn run(
     server: &Arc<Server>,
     head: &Parts,
     accepts: Accepts,
-    sent: Sent,
+    asked: Asked,
     by_post: bool,
 ) -> Result<Response, Refusal> {
     if accepts.answer.is_none() && !accepts.events {
         return Err(bad_request(
             StatusCode::NOT_ACCEPTABLE,
-            "Accept: this server answers with application/graphql-response+json or application/json",
+            "Accept: this server answers with application/graphql-response+json, application/json or text/event-stream",
         ));
     }
     let address = server.address_of(&head.extensions, &head.headers);
-    let caller = caller(server, &head.headers, address).await?;
-    server
-        .rates
-        .admit_document(&caller, address, sent.document_bytes())?;
-    let prepared = server.prepare(sent).await?;
+    let identity = identity(server, &head.headers, address).await?;
+    let caller = arrive(server, &head.headers, identity.as_ref()).await?;
+    let prepared = match server.prepare(asked, &caller, address).await {
+        Ok(prepared) => prepared,
+        // As the protocol of event streams has it, but for what a client may try again.
+        Err(refusal) if accepts.events_first && refusal.code != ErrorCode::RateLimited => {
+            return Ok(events::single(&refusal.body()));
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let has_side_effects = prepared.has_side_effects();
     if has_side_effects && !by_post {
         return Err(Refusal::new(
@@ -105,30 +115,36 @@ async fn run(
             "mutations, and queries that mark messages as read, are sent by POST",
         ));
     }
-    server.rates.admit(&caller, &prepared)?;
-    if prepared.kind == OperationType::Subscription {
-        return Err(Refusal::new(
-            ErrorCode::BadRequest,
-            "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws",
-        ));
+    if prepared.kind != OperationType::Subscription {
+        let response = server.run(prepared, caller).await;
+        return Ok(if accepts.events_first {
+            events::single(&response)
+        } else {
+            answer::ran(accepts.answer_or_json(), &response, has_side_effects)
+        });
     }
-    let response = server.run(prepared, caller).await;
-    Ok(answer::ran(
-        accepts.answer_or_json(),
-        &response,
-        has_side_effects,
+    if accepts.events {
+        return events::subscribe(server, &head.headers, identity.as_ref(), caller, prepared);
+    }
+    Err(Refusal::new(
+        ErrorCode::BadRequest,
+        "subscriptions run over a WebSocket at this address, by the protocol graphql-transport-ws, or as text/event-stream",
     ))
 }
 
-/// Who a request is from: by its token, and by whom the host application acts for.
-async fn caller(server: &Server, headers: &HeaderMap, address: Address) -> Result<Caller, Refusal> {
+/// Whoever a token speaks for, or whom the host application acts for.
+async fn arrive(
+    server: &Server,
+    headers: &HeaderMap,
+    identity: Option<&Identity>,
+) -> Result<Caller, Refusal> {
     let act_as = match headers.get("x-act-as") {
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };
-    match (identity(server, headers, address).await?, act_as) {
+    match (identity, act_as) {
         (Some(identity), act_as) => {
-            Ok(Caller::arrive(server.api.chat(), &identity, act_as.as_deref()).await?)
+            Ok(Caller::arrive(server.api.chat(), identity, act_as.as_deref()).await?)
         }
         (None, None) => Ok(Caller::Nobody),
         (None, Some(_)) => Err(Error::new(
@@ -173,6 +189,17 @@ pub(super) async fn bearer(server: &Server, authorization: &str) -> Result<Ident
     })
 }
 
+/// When a token ends, and with it whatever listens by it.
+pub(super) fn expiry(identity: &Identity) -> Instant {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = u64::try_from(identity.expires_at).unwrap_or(0);
+    // A token may be good for longer than a timer counts.
+    let left = Duration::from_secs(seconds).saturating_sub(now);
+    Instant::now() + left.min(Duration::from_hours(24 * 365))
+}
+
 fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
     let bad = |_| {
         Refusal::new(
@@ -185,7 +212,7 @@ fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
     Ok(text.into_owned())
 }
 
-async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Sent, Refusal> {
+async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Asked, Refusal> {
     if !is_json(headers) {
         return Err(bad_request(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -212,7 +239,7 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<S
         Some(source) if source.is::<LengthLimitError>() => too_large(),
         _ => bad_request(StatusCode::BAD_REQUEST, "the body broke off: send it again"),
     })?;
-    Sent::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
+    Asked::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

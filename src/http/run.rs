@@ -1,11 +1,47 @@
+//! What an operation that the gate let through tells, however its caller is connected.
+
 use std::sync::Arc;
 
+use apollo_compiler::ast::OperationType;
 use async_graphql::Response;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
 
-use super::{Server, gate::Prepared};
-use crate::graphql::{Caller, Error};
+use super::{
+    Server,
+    gate::{Prepared, Shape},
+};
+use crate::graphql::{Caller, Error, Progress};
+
+/// What an operation tells, one after the other.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A result: of a subscription one for each event.
+    Next(Response),
+    /// The end of a subscription that was refused, or that broke.
+    Error(Vec<async_graphql::ServerError>),
+    /// The end.
+    Complete,
+}
 
 impl Server {
+    /// What one operation tells, up to `Complete` or `Error`. A subscription starts where `progress` says.
+    pub(super) fn tell(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        caller: Caller,
+        progress: Progress,
+    ) -> stream::BoxStream<'static, Told> {
+        if prepared.kind == OperationType::Subscription {
+            let events = self.api.subscribe(prepared.operation, caller, progress);
+            return told(events, prepared.shape).boxed();
+        }
+        let server = self.clone();
+        // Boxed, so that what runs it is given back once it has run.
+        let response = async move { server.run(prepared, caller).await }.boxed();
+        let next = stream::once(response).map(Told::Next);
+        next.chain(stream::iter([Told::Complete])).boxed()
+    }
+
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs
     /// up.
     pub(super) async fn run(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Response {
@@ -35,7 +71,26 @@ impl Server {
     }
 }
 
-/// Whether a subscription was refused before its first event.
-pub(super) fn is_refused(response: &Response) -> bool {
-    !response.errors.is_empty() && response.data == async_graphql::Value::Null
+/// A subscription's events in their shape; one without data is its end.
+fn told(
+    events: impl Stream<Item = Response> + Send + 'static,
+    shape: Shape,
+) -> impl Stream<Item = Told> + Send + 'static {
+    let events = events.map(Some).chain(stream::iter([None]));
+    events.scan(false, move |over, event| {
+        let told = match event {
+            _ if *over => None,
+            None => Some(Told::Complete),
+            Some(mut event) => {
+                shape.complete(&mut event);
+                *over = !event.errors.is_empty() && event.data == async_graphql::Value::Null;
+                Some(if *over {
+                    Told::Error(event.errors)
+                } else {
+                    Told::Next(event)
+                })
+            }
+        };
+        future::ready(told)
+    })
 }

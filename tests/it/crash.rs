@@ -19,6 +19,7 @@ use crate::harness::{
     process::Process,
     proxy::Proxy,
     server::TestServer,
+    socket::Socket,
     until,
     user::{User, send_mutation, send_variables},
     within,
@@ -143,6 +144,55 @@ async fn a_database_that_goes_away_is_unavailable_until_it_is_back() {
     );
     drop(listener);
     server.stop().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_is_never_told_of_an_absent_database() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let proxy = Proxy::start().await;
+    let flags = ["--connect-timeout", "0.3", "--slow-tick", "0.2"];
+    let server = TestServer::at(&proxy.url(&database), &flags, Clock::system()).await;
+    let direct = TestServer::on(&database, &[]).await;
+    let (ann, ben) = (direct.user("ann").await, direct.user("ben").await);
+    let start = ben.signal_cursor().await;
+    let away = ben.at(server.address);
+    // So many as are read from the log at one time: what follows is what each event reads for itself.
+    join_all((0..200).map(|n| {
+        let (ann, ben) = (&ann, &ben);
+        async move { ann.send_as(ben, "hello", &format!("{n}")).await.unwrap() }
+    }))
+    .await;
+    // Known there, so that the socket opens without the database.
+    away.data("{ viewer { id } }", json!({})).await;
+    let sides = "subscription ($after: String) { messageSent(after: $after) \
+                 { message { sequence } conversationPartner { unreadCount } } }";
+    let mut socket = Socket::of(&away).await;
+    proxy.close();
+    let variables = json!({ "after": start });
+    socket.subscribe("1", sides, variables).await;
+    socket.settle().await;
+    proxy.open();
+    for sequence in 1..=200 {
+        let message = socket.message().await;
+        assert_eq!(message["type"], "next", "{message}");
+        assert!(message["payload"].get("errors").is_none(), "{message}");
+        let event = &message["payload"]["data"]["messageSent"];
+        assert_eq!(event["message"]["sequence"], sequence);
+        // Again and again, within an event or between two.
+        if sequence % 20 == 1 {
+            proxy.close();
+            until("the database is away", async || {
+                let answer = away.ask("{ inbox { unreadCount } }", json!({})).await;
+                !answer.errors().is_empty()
+            })
+            .await;
+            proxy.open();
+        }
+    }
+    drop(socket);
+    server.stop().await;
+    direct.stop().await;
     database.finish().await;
 }
 

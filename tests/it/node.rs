@@ -69,7 +69,7 @@ fn finish(mut child: Child) -> std::io::Result<Output> {
 
 async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
-    let flags: Vec<&str> = ["--graphiql"].iter().chain(flags).copied().collect();
+    let flags = [&["--graphiql", "--keep-alive", "2"], flags].concat();
     let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
@@ -99,8 +99,10 @@ macro_rules! suites {
 }
 
 suites! {
+    apollo_client_listens: "apollo",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
+    graphql_sse_listens: "events",
     answers_are_those_of_graphql_js: "execution",
     graphiql_works_signed_in: "graphiql",
     graphql_over_http_is_spoken: "http" ["--allowed-origins", "https://app.example,https://other.example:8443"],

@@ -243,7 +243,7 @@ on_both_databases! {
     }
 
     async fn pings_tell_a_quiet_listener_how_far_it_is(database: &TestDatabase) {
-        let server = TestServer::on(database, &["--socket-ping", "0.05"]).await;
+        let server = TestServer::on(database, &["--keep-alive", "0.5"]).await;
         let (ann, ben) = (server.user("ann").await, server.user("ben").await);
         let start = ben.signal_cursor().await;
         let mut listener = ben.listen("messageRead", Some(&start)).await;

@@ -212,6 +212,46 @@ test('a socket that asks before it has introduced itself is closed with 4401', p
   assert.equal(code, 4401);
 });
 
+test('when the token ends, the client brings a fresh one and goes on from its cursor', patience, async (t) => {
+  const [ann, ben] = [await someone('ann'), await someone('ben')];
+  const closed = [];
+  const tokens = [mint(ann.id, { validFor: 2 }), ann.token];
+  const renewing = client(t, ann, {
+    connectionParams: async () => ({ authorization: `Bearer ${tokens.shift()}` }),
+    retryAttempts: 1,
+    // Ann is away: what comes now is told when she is back.
+    retryWait: () => ben.send(ann, 'meanwhile'),
+    on: { closed: ({ code, reason }) => closed.push({ code, reason }) },
+  });
+  const variables = { after: await cursorOf(ann) };
+  const signals = listen(renewing, sent, variables);
+  await ben.send(ann, 'before');
+  const [before] = await take(signals, 1, 'messageSent');
+  variables.after = before.cursor;
+  const [meanwhile] = await take(signals, 1, 'messageSent');
+  assert.deepEqual([before, meanwhile].map(({ message }) => message.content), ['before', 'meanwhile']);
+  assert.deepEqual(closed, [{ code: 4403, reason: 'Forbidden: the token has expired' }]);
+  assert.deepEqual(tokens, [], 'connectionParams is asked again');
+});
+
+test('who offers the legacy protocol too gets ours, and who offers only that hears why not', patience, async (t) => {
+  const both = new WebSocket(endpoint(), ['graphql-ws', 'graphql-transport-ws']);
+  t.after(() => both.terminate());
+  await once(both, 'open');
+  assert.equal(both.protocol, 'graphql-transport-ws');
+
+  const legacy = new WebSocket(endpoint(), 'graphql-ws');
+  t.after(() => legacy.terminate());
+  const [code, reason] = await once(legacy, 'close');
+  assert.equal(code, 4406);
+  assert.match(String(reason), /graphql-transport-ws/);
+});
+
+test('a message that is too long is told so', patience, async (t) => {
+  const socket = client(t, await someone('ann'));
+  await assert.rejects(listen(socket, `{ viewer { id } } #${'x'.repeat(300_000)}`).next(), { code: 1009 });
+});
+
 const endpoint = () => `${setting('SERVER_URL').replace(/^http/, 'ws')}/graphql`;
 
 /** A graphql-ws client that never retries unless told to, closed when its test ends. */

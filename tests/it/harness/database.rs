@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
 use directmessages::chat::{Store, StoreOptions};
 use sea_orm::{
-    ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, TransactionTrait as _,
+    ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
+    TransactionTrait as _,
 };
 
 use super::{Fixture, recount::recount};
@@ -95,6 +96,19 @@ impl TestDatabase {
             }
         };
         Hold { db, tx }
+    }
+
+    /// Waits until so many statements wait for a lock (PostgreSQL).
+    pub(crate) async fn waits_for_locks(&self, count: i64) {
+        let db = self.connect().await;
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        super::until("statements wait for a lock", async || {
+            let statement = Statement::from_string(DbBackend::Postgres, sql);
+            let row = db.query_one_raw(statement).await.unwrap().unwrap();
+            row.try_get_by_index::<i64>(0).unwrap() == count
+        })
+        .await;
+        db.close().await.unwrap();
     }
 
     /// Every counter and position against what the rows themselves tell.

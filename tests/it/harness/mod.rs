@@ -2,6 +2,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod database;
+pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod process;

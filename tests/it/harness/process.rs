@@ -101,6 +101,14 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The most memory that it ever had resident, in bytes, by the kernel's account.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")

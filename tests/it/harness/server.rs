@@ -119,6 +119,10 @@ fn settings(url: &str, flags: &[&str]) -> Serve {
     ];
     let mut given = [&fixed, flags].concat();
     given.extend(unlimited(flags));
+    // No test waits for its listeners to leave one after the other, but the one that is about that.
+    if !flags.contains(&"--shutdown-spread") {
+        given.extend(["--shutdown-spread", "0"]);
+    }
     match Cli::try_parse_from(given).unwrap().command {
         Command::Serve(settings) => settings,
         other => panic!("serve was asked for, not {other:?}"),

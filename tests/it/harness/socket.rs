@@ -14,8 +14,12 @@ use super::{user::User, within};
 
 pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The protocol that the server chose.
+    pub(crate) protocol: String,
     /// Whether pings are answered.
     pub(crate) answers: bool,
+    /// Why the server closed, in its words.
+    pub(crate) reason: String,
 }
 
 /// What a server tells.
@@ -40,22 +44,37 @@ impl Socket {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (stream, _) = within("the socket to open", connect_async(request)).await?;
+        let (stream, response) = within("the socket to open", connect_async(request)).await?;
+        let protocol = response.headers().get("sec-websocket-protocol");
+        let protocol = protocol.map_or("", |protocol| protocol.to_str().unwrap());
         Ok(Self {
             stream,
+            protocol: protocol.to_owned(),
             answers: true,
+            reason: String::new(),
         })
     }
 
     /// A socket that speaks for a user.
     pub(crate) async fn of(user: &User) -> Self {
+        match Self::try_of(user).await {
+            Ok(socket) => socket,
+            Err(socket) => panic!("the socket was closed: {}", socket.reason),
+        }
+    }
+
+    /// A socket that speaks for a user, or one that was closed instead.
+    pub(crate) async fn try_of(user: &User) -> Result<Self, Self> {
         let mut socket = Self::open(user.address).await;
         let token = user.token.as_deref().unwrap_or_default();
         let authorization = format!("Bearer {token}");
-        let acknowledged = socket.init(json!({ "authorization": authorization })).await;
-        let expected = Heard::Message(json!({ "type": "connection_ack" }));
-        assert_eq!(acknowledged, expected);
-        socket
+        match socket.init(json!({ "authorization": authorization })).await {
+            Heard::Message(message) => {
+                assert_eq!(message, json!({ "type": "connection_ack" }));
+                Ok(socket)
+            }
+            Heard::Closed(_) => Err(socket),
+        }
     }
 
     pub(crate) async fn init(&mut self, payload: Value) -> Heard {
@@ -79,10 +98,12 @@ impl Socket {
     }
 
     pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
-        self.stream
-            .send(Message::binary(bytes.to_vec()))
-            .await
-            .unwrap();
+        self.send_frame(Message::binary(bytes.to_vec())).await;
+    }
+
+    /// Sends as much of a frame as the server takes.
+    pub(crate) async fn send_frame(&mut self, frame: Message) {
+        let _ = self.stream.send(frame).await;
     }
 
     /// The next message or the end, whatever comes first. Pings are answered, and told too.
@@ -99,8 +120,11 @@ impl Socket {
                     return Heard::Message(message);
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    let code = frame.map_or(1005, |frame| frame.code.into());
-                    return Heard::Closed(code);
+                    let Some(frame) = frame else {
+                        return Heard::Closed(1005);
+                    };
+                    frame.reason.as_str().clone_into(&mut self.reason);
+                    return Heard::Closed(frame.code.into());
                 }
                 Some(Ok(_)) => {}
                 None | Some(Err(_)) => return Heard::Closed(1006),

@@ -152,6 +152,25 @@ impl User {
         Answer { status, body }
     }
 
+    /// One request by POST for an event stream, with headers of its own.
+    pub(crate) async fn stream(
+        &self,
+        query: &str,
+        variables: Value,
+        headers: &[(&str, &str)],
+    ) -> reqwest::Response {
+        let url = format!("http://{}/graphql", self.address);
+        let mut request = self.http.post(url).header("accept", "text/event-stream");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.json(&json!({ "query": query, "variables": variables }));
+        request.send().await.unwrap()
+    }
+
     /// The data of a request that succeeds.
     pub(crate) async fn data(&self, query: &str, variables: Value) -> Value {
         self.ask(query, variables).await.data().clone()

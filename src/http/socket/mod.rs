@@ -1,0 +1,53 @@
+//! The protocol graphql-transport-ws, over an upgrade handler of our own: small buffers, and the close codes that its
+//! clients know. <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>
+
+mod protocol;
+mod session;
+
+use std::sync::Arc;
+
+use axum::{extract::WebSocketUpgrade, http::request::Parts, response::Response};
+
+use self::session::Session;
+use super::{Server, accept::Accepts, answer, origin::AllowedOrigins, request};
+
+const PROTOCOL: &str = "graphql-transport-ws";
+/// The library's default of 128 KB for each socket would be most of what a listener takes.
+const READ_BUFFER: usize = 2_048;
+
+/// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
+pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+    let headers = &head.headers;
+    let media_type = Accepts::of(headers).answer_or_json();
+    if !server.allowed_origins.allow(headers) {
+        return answer::refused(media_type, &AllowedOrigins::refusal());
+    }
+    let address = server.address_of(&head.extensions, headers);
+    let identity = match request::identity(&server, headers, address).await {
+        Ok(identity) => identity,
+        Err(refusal) => return answer::refused(media_type, &refusal),
+    };
+    let (upgrade, offers) = agree(upgrade);
+    let limit = server.bounds.body_limit;
+    let tasks = server.tasks.clone();
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(move |socket| {
+            tasks.track_future(Session::new(server, socket, identity, address).run(offers))
+        })
+}
+
+/// Chooses our protocol, and tells whether it was offered. Where it was not, the socket opens all the same, under a
+/// protocol that was: a client takes no close code from a socket whose opening it has to refuse.
+fn agree(upgrade: WebSocketUpgrade) -> (WebSocketUpgrade, bool) {
+    let mut upgrade = upgrade.protocols([PROTOCOL]);
+    let offers = upgrade.selected_protocol().is_some();
+    let other = upgrade.requested_protocols().next().cloned();
+    if let Some(other) = other.filter(|_| !offers) {
+        upgrade.set_selected_protocol(other);
+    }
+    (upgrade, offers)
+}

@@ -1,0 +1,380 @@
+//! One socket, from its opening to its end.
+
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+
+use apollo_compiler::ast::OperationType;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::AbortHandle,
+    stream::{BoxStream, SelectAll, abortable},
+};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::protocol::{self, Code, Cursors, Id, Received, Sent};
+use crate::{
+    auth::Identity,
+    graphql::{Caller, ErrorCode, Progress},
+    http::{
+        Server,
+        address::Address,
+        gate::{Prepared, Refusal},
+        params::Asked,
+        permits::Permit,
+        request,
+        run::Told,
+    },
+};
+
+/// How long a client may take to answer a close frame.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a socket ends.
+#[derive(Debug)]
+enum End {
+    /// Closed by us, with a reason for whoever reads the client's log.
+    Close(Code, String),
+    /// Closed by the client.
+    Closed,
+    /// The client is gone, or does not read.
+    Gone,
+}
+
+type Step = Result<(), End>;
+
+/// What a socket holds while it is open.
+pub(super) struct Session {
+    server: Arc<Server>,
+    socket: WebSocket,
+    /// Whom the upgrade's header speaks for.
+    identity: Option<Identity>,
+    /// Where the client is.
+    address: Address,
+    /// Who is asking, once `connection_init` was accepted.
+    admitted: Option<Admitted>,
+    /// When the socket is closed unless something happens before: `connection_init` at first, then nothing, as the token
+    /// has ended.
+    until: Instant,
+    /// When the socket is closed because the server stops.
+    leaving: Option<Instant>,
+    running: SelectAll<BoxStream<'static, (String, Told)>>,
+    operations: HashMap<String, Running>,
+    /// Whether the client gave a sign of life since the last ping.
+    heard: bool,
+}
+
+/// A client after its `connection_init`.
+struct Admitted {
+    caller: Caller,
+    /// One of as many as the caller may have.
+    _permit: Option<Permit>,
+}
+
+/// An operation under way.
+struct Running {
+    abort: AbortHandle,
+    progress: Progress,
+    /// Whether it ends with its first result.
+    single: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        server: Arc<Server>,
+        socket: WebSocket,
+        identity: Option<Identity>,
+        address: Address,
+    ) -> Self {
+        Self {
+            until: Instant::now() + server.bounds.sockets.socket_init_timeout,
+            server,
+            socket,
+            identity,
+            address,
+            admitted: None,
+            leaving: None,
+            running: SelectAll::new(),
+            operations: HashMap::new(),
+            heard: true,
+        }
+    }
+
+    pub(super) async fn run(mut self, offers_protocol: bool) {
+        let ended = if offers_protocol {
+            self.converse().await
+        } else {
+            close(
+                Code::SubprotocolNotAcceptable,
+                "Subprotocol not acceptable: offer graphql-transport-ws",
+            )
+        };
+        let _ = timeout(FAREWELL, self.part(ended)).await;
+    }
+
+    async fn converse(&mut self) -> Step {
+        let shutdown = self.server.shutdown.clone();
+        let keep_alive = self.server.bounds.sockets.keep_alive;
+        let mut ping = interval_at(Instant::now() + keep_alive, keep_alive);
+        loop {
+            let due = self.due();
+            tokio::select! {
+                // Boxed, so that a socket on which nothing happens holds nothing of what it does.
+                received = self.socket.recv(), if !self.is_leaving() => {
+                    Box::pin(self.received(received)).await?;
+                }
+                Some((id, told)) = self.running.next() => Box::pin(self.tell(id, told)).await?,
+                () = tokio::time::sleep_until(due) => return self.close_now(),
+                _ = ping.tick() => Box::pin(self.ping()).await?,
+                () = shutdown.cancelled(), if self.leaving.is_none() => {
+                    self.leaving = Some(self.server.leaving());
+                }
+            }
+        }
+    }
+
+    /// When the socket is to be closed. A server that stops waits for what was asked before.
+    fn due(&self) -> Instant {
+        match self.leaving {
+            Some(leaving) if !self.operations.values().any(|o| o.single) => leaving.min(self.until),
+            _ => self.until,
+        }
+    }
+
+    /// Whether nothing more is taken, because the server stops.
+    fn is_leaving(&self) -> bool {
+        self.leaving
+            .is_some_and(|leaving| leaving <= Instant::now())
+    }
+
+    fn close_now(&self) -> Step {
+        if self.until > Instant::now() {
+            return close(Code::Restart, "The server restarts: connect again");
+        }
+        match self.admitted {
+            None => close(Code::InitTimeout, "Connection initialisation timeout"),
+            Some(_) => close(Code::Forbidden, "Forbidden: the token has expired"),
+        }
+    }
+
+    async fn received(&mut self, received: Option<Result<Message, axum::Error>>) -> Step {
+        self.heard = true;
+        match received {
+            None => Err(End::Gone),
+            Some(Err(error)) => Err(broken(error, self.server.bounds.body_limit)),
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            Some(Ok(Message::Text(text))) => match protocol::parse(&text) {
+                Ok(message) => self.act(message).await,
+                Err(reason) => close(Code::InvalidMessage, &reason),
+            },
+            Some(Ok(Message::Binary(_))) => {
+                close(Code::InvalidMessage, "Invalid message: send text")
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        }
+    }
+
+    async fn act(&mut self, message: Received) -> Step {
+        match message {
+            Received::ConnectionInit { .. } if self.admitted.is_some() => {
+                close(Code::TooManyInits, "Too many initialisation requests")
+            }
+            Received::ConnectionInit { payload } => self.init(payload.unwrap_or_default()).await,
+            Received::Subscribe { id, payload } => self.subscribe(id, payload).await,
+            Received::Complete { id } => {
+                // Aborted, it tells nothing more, also not under the next operation with this id.
+                if let Some(operation) = self.operations.remove(&id) {
+                    operation.abort.abort();
+                }
+                Ok(())
+            }
+            Received::Ping { payload } => self.send(&Sent::Pong { payload }).await,
+            Received::Pong { .. } => Ok(()),
+        }
+    }
+
+    async fn init(&mut self, payload: Map<String, Value>) -> Step {
+        let named = |name: &str| {
+            let mut named = payload.iter();
+            let (_, value) = named.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+            value.as_str().map(str::to_owned)
+        };
+        let identity = match named("authorization") {
+            Some(token) => {
+                let identity = request::bearer(&self.server, &token).await;
+                identity.map_err(|refusal| not_taken(&refusal))?
+            }
+            None => match self.identity.take() {
+                Some(identity) => identity,
+                None => return close(Code::Forbidden, "Forbidden: send a token as authorization"),
+            },
+        };
+        let act_as = named("actAs");
+        let chat = self.server.api.chat();
+        let caller = Caller::arrive(chat, &identity, act_as.as_deref()).await;
+        let caller = caller.map_err(|error| not_taken(&error.into()))?;
+        let permit = self.server.connect(&caller);
+        self.admitted = Some(Admitted {
+            caller,
+            _permit: permit.map_err(|refusal| not_taken(&refusal))?,
+        });
+        self.until = request::expiry(&identity);
+        self.send(&Sent::ConnectionAck).await
+    }
+
+    async fn subscribe(&mut self, Id(id): Id, payload: Map<String, Value>) -> Step {
+        let asked = match Asked::from_json(payload.into()) {
+            Ok(asked) => asked,
+            Err(error) => {
+                let reason = format!("Invalid message: payload: {error}");
+                return close(Code::InvalidMessage, &reason);
+            }
+        };
+        let Some(Admitted { caller, .. }) = &self.admitted else {
+            return close(Code::Unauthorized, "Unauthorized");
+        };
+        let caller = caller.clone();
+        if self.operations.contains_key(&id) {
+            let reason = format!("Subscriber for {id} already exists");
+            return close(Code::SubscriberAlreadyExists, &reason);
+        }
+        let most = self.server.bounds.sockets.socket_operations;
+        if self.operations.len() >= most {
+            let message = format!("at most {most} operations run at one time on one socket");
+            let refusal = Refusal::new(ErrorCode::RateLimited, message);
+            return self.send_error(&id, refusal.errors()).await;
+        }
+        match self.server.prepare(asked, &caller, self.address).await {
+            Ok(prepared) => {
+                self.start(id, prepared, caller);
+                Ok(())
+            }
+            Err(refusal) => self.send_error(&id, refusal.errors()).await,
+        }
+    }
+
+    fn start(&mut self, id: String, prepared: Prepared, caller: Caller) {
+        let progress = Progress::default();
+        let single = prepared.kind != OperationType::Subscription;
+        let told = self.server.tell(prepared, caller, progress.clone());
+        let (told, abort) = abortable(told);
+        let name = id.clone();
+        self.running
+            .push(told.map(move |told| (name.clone(), told)).boxed());
+        let running = Running {
+            abort,
+            progress,
+            single,
+        };
+        self.operations.insert(id, running);
+    }
+
+    async fn tell(&mut self, id: String, told: Told) -> Step {
+        match told {
+            Told::Next(response) => {
+                let (id, payload) = (&id, &response);
+                self.send(&Sent::Next { id, payload }).await
+            }
+            Told::Error(errors) => {
+                self.operations.remove(&id);
+                self.send_error(&id, json!(errors)).await
+            }
+            Told::Complete => {
+                self.operations.remove(&id);
+                self.send(&Sent::Complete { id: &id }).await
+            }
+        }
+    }
+
+    /// A ping, with the cursors of quiet listeners that moved over what they were not told of.
+    async fn ping(&mut self) -> Step {
+        if !std::mem::take(&mut self.heard) {
+            return Err(End::Gone);
+        }
+        let moved = self.operations.iter().filter_map(|(id, operation)| {
+            Some((id.clone(), Value::String(operation.progress.take()?)))
+        });
+        let cursors: Map<String, Value> = moved.collect();
+        let payload = (!cursors.is_empty()).then_some(Cursors { cursors });
+        self.send(&Sent::Ping { payload }).await
+    }
+
+    async fn send_error(&mut self, id: &str, errors: Value) -> Step {
+        let payload = errors;
+        self.send(&Sent::Error { id, payload }).await
+    }
+
+    /// Sends, or ends: a client that does not read is dropped, with its cursor intact, rather than buffered for.
+    async fn send(&mut self, message: &Sent<'_>) -> Step {
+        let text = serde_json::to_string(message).expect("messages are JSON");
+        let mut sending = pin!(self.socket.send(Message::Text(text.into())));
+        let sent = if let Some(sent) = sending.as_mut().now_or_never() {
+            sent
+        } else {
+            let patience = self.server.bounds.sockets.keep_alive;
+            let sent = timeout(patience, sending).await;
+            // There was no room, and now there is: the client reads, though its answer to a ping may be long in coming.
+            self.heard = true;
+            sent.map_err(|_| End::Gone)?
+        };
+        sent.map_err(|_| End::Gone)
+    }
+
+    /// Says why the socket ends, to whoever is still there, and waits for the answer.
+    async fn part(&mut self, ended: Step) {
+        // Their rest is not read, so that closing the connection would take our own frame from the client, unread.
+        let mut unread = false;
+        match ended {
+            Err(End::Gone) => return,
+            Ok(()) | Err(End::Closed) => {}
+            Err(End::Close(code, reason)) => {
+                unread = matches!(code, Code::BrokenFrame | Code::NotUtf8 | Code::TooLong);
+                let frame = CloseFrame {
+                    code: code as u16,
+                    reason: Utf8Bytes::from(protocol::cut(&reason)),
+                };
+                if self.socket.send(Message::Close(Some(frame))).await.is_err() {
+                    return;
+                }
+            }
+        }
+        // Reading on sends our own close frame, or waits for the client's: then it ends in order.
+        while let Some(Ok(_)) = self.socket.recv().await {}
+        if unread {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn close(code: Code, reason: &str) -> Step {
+    Err(End::Close(code, reason.to_owned()))
+}
+
+/// A `connection_init` that is refused.
+fn not_taken(refusal: &Refusal) -> End {
+    let (code, word) = match refusal.code {
+        ErrorCode::Unavailable => (Code::TryAgainLater, "UNAVAILABLE"),
+        ErrorCode::RateLimited => (Code::TryAgainLater, "RATE_LIMITED"),
+        ErrorCode::Internal => (Code::InternalError, "INTERNAL"),
+        _ => (Code::Forbidden, "Forbidden"),
+    };
+    End::Close(code, format!("{word}: {}", refusal.first_message()))
+}
+
+/// Why nothing more can be read.
+fn broken(error: axum::Error, limit: usize) -> End {
+    use tungstenite::{Error, error::ProtocolError};
+    let Ok(error) = error.into_inner().downcast::<Error>() else {
+        return End::Gone;
+    };
+    match *error {
+        Error::Capacity(_) => {
+            let reason = format!("Message too long: send at most {limit} bytes");
+            End::Close(Code::TooLong, reason)
+        }
+        Error::Utf8(_) => End::Close(Code::NotUtf8, "The text is not UTF-8".to_owned()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(error) => End::Close(Code::BrokenFrame, error.to_string()),
+        _ => End::Gone,
+    }
+}
