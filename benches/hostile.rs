@@ -18,6 +18,8 @@ use std::{
 use directmessages::auth::Tokens;
 use serde_json::{Value, json};
 
+use support::bombs::{Bomb, bombs};
+
 const SECRET: &str = "a secret for the benchmark, 32 bytes or more";
 /// How often each bomb is sent, one after the other; each time another document, so that none is known.
 const TIMES: usize = 30;
@@ -99,7 +101,13 @@ async fn main() {
         &alone,
         "",
     );
-    for (name, document, variables) in bombs() {
+    for bomb in bombs().into_iter().chain(megabytes()) {
+        let Bomb {
+            name,
+            document,
+            variables,
+            ..
+        } = bomb;
         let mut latencies = Vec::with_capacity(TIMES);
         let mut code = String::new();
         let bytes = document.len() + variables.len();
@@ -129,15 +137,11 @@ async fn meanwhile(user: &Client, something: impl Future<Output = ()>) -> Vec<Du
         }
         latencies
     };
-    let asking = {
-        // As a task of its own, so that the other's building of documents does not count.
-        let something = async {
-            something.await;
-            over.store(true, Ordering::Relaxed);
-        };
-        tokio::join!(asking, something)
+    let something = async {
+        something.await;
+        over.store(true, Ordering::Relaxed);
     };
-    asking.0
+    tokio::join!(asking, something).0
 }
 
 fn row(name: &str, bytes: usize, own: &[Duration], others: &[Duration], code: &str) {
@@ -158,178 +162,33 @@ fn sorted(of: &[Duration]) -> Vec<f64> {
     milliseconds
 }
 
-/// Fragments that each lead to the next, and the last to a field.
-fn chain(count: usize, on: &str, last: &str, link: impl Fn(usize) -> String) -> String {
-    let links = (0..count).map(|at| format!("fragment F{at} on {on} {{ {} }} ", link(at + 1)));
-    format!(
-        "{} fragment F{count} on {on} {{ {last} }}",
-        links.collect::<String>()
-    )
-}
-
-/// Fragments as the states of an automaton: the sets of fields to be merged are as many as its subsets.
-fn automaton(layers: usize, width: usize) -> String {
-    let first: String = (0..width).map(|at| format!("...F0_{at} ")).collect();
-    let mut text = format!("{{ __type(name: \"User\") {{ {first} }} }}");
-    for layer in 0..layers {
-        for at in 0..width {
-            let next = |at: usize| format!("...F{}_{} ", layer + 1, at % width);
-            let (a, b) = match (layer + 1 == layers, at) {
-                (true, _) => ("name".to_owned(), "name".to_owned()),
-                (false, 0) => (next(0), next(1) + &next(0)),
-                (false, at) => (next(at), next(at + 1)),
-            };
-            text += &format!(
-                "fragment F{layer}_{at} on __Type {{ a: ofType {{ {a} }} b: ofType {{ {b} }} }}"
-            );
-        }
-    }
-    text
-}
-
-/// Each with its variables, as JSON.
-fn bombs() -> Vec<(&'static str, String, String)> {
-    let twice = |at: usize| format!("...F{at} ...F{at}");
-    let types = |at: usize| format!("a: ofType {{ ...F{at} }} b: ofType {{ ...F{at} }}");
-    let all = |from: usize, to: usize| {
-        (from..to)
-            .map(|at| format!("...F{at} "))
-            .collect::<String>()
-    };
-    let plain = [
-        (
-            "fragments, deep",
-            format!("{{ ...F0 }} {}", chain(60, "Query", "viewer { id }", twice)),
-        ),
-        (
-            "fragments, wide",
-            format!(
-                "{{ ...F0 }} {}",
-                chain(40, "Query", "viewer { id }", |at| all(at, 41))
-            ),
-        ),
-        (
-            "fragments, cyclic",
-            format!(
-                "{{ ...F0 }} {}",
-                chain(25, "Query", "...F0", |_| all(0, 25))
-            ),
-        ),
-        (
-            "fragments, in introspection",
-            format!(
-                "{{ __type(name: \"User\") {{ ...F0 }} }} {}",
-                chain(60, "__Type", "name", types)
-            ),
-        ),
-        ("fragments, an automaton", automaton(8, 10)),
-        (
-            "fragments, in a subscription",
-            format!(
-                "subscription {{ messageSent {{ ...F0 }} }} {}",
-                chain(60, "MessageSent", "cursor", twice)
-            ),
-        ),
-        (
-            "operations, one fragment",
-            format!(
-                "{} fragment F on Query {{ viewer {{ {} }} }}",
-                (0..90)
-                    .map(|at| format!("query Q{at} {{ ...F }} "))
-                    .collect::<String>(),
-                "id ".repeat(1_000)
-            ),
-        ),
-        (
-            "just under every limit",
-            format!(
-                "{{ {} }} fragment F on Message {{ {} }}",
-                (0..20)
-                    .map(|at| format!("a{at}: unreadMessages(first: 10) {{ nodes {{ ...F }} }} "))
-                    .collect::<String>(),
-                (0..75)
-                    .map(|at| format!("c{at}: content "))
-                    .collect::<String>()
-            ),
-        ),
-        (
-            "fields in conflict",
-            format!(
-                "{{ {} }}",
-                (0..300)
-                    .map(|at| format!("user(id: {at}) {{ id }} "))
-                    .collect::<String>()
-            ),
-        ),
-        (
-            "unknown fields",
-            format!("{{ {} }}", "nothing ".repeat(1_900)),
-        ),
-        (
-            "the same field 10,000 times",
-            format!("{{ {} }}", "viewer { id } ".repeat(10_000)),
-        ),
-        ("100,000 braces", "{".repeat(100_000)),
-        (
-            "100,000 brackets in a value",
-            format!("{{ user(id: {}", "[".repeat(100_000)),
-        ),
-        (
-            "100,000 brackets in a type",
-            format!("query ($v: {}", "[".repeat(100_000)),
-        ),
-        (
-            "a comment of 5 MB",
-            format!("{{ viewer {{ id }} }} #{}", "x".repeat(5_000_000)),
-        ),
-        (
-            "100,000 comments",
-            format!("{{ viewer {{ id }} }} {}", "#\n".repeat(100_000)),
-        ),
-        (
-            "a string of 5 MB",
-            format!("{{ user(id: \"{}\") {{ id }} }}", "x".repeat(5_000_000)),
-        ),
-        (
-            "a block string of 250 KB",
-            format!(
-                "{{ user(id: \"\"\"{}\"\"\") {{ id }} }}",
-                "x\n".repeat(125_000)
-            ),
-        ),
-        ("100,000 question marks", "?".repeat(100_000)),
-        (
-            "10,000 variables",
-            format!(
-                "query ({}) {{ viewer {{ id }} }}",
-                (0..10_000)
-                    .map(|at| format!("$v{at}: Int "))
-                    .collect::<String>()
-            ),
-        ),
-    ];
-    let mut bombs: Vec<_> = plain
-        .into_iter()
-        .map(|(name, document)| (name, document, "{}".to_owned()))
-        .collect();
+/// The largest of their kinds, beyond the default limit of a request's bytes.
+fn megabytes() -> Vec<Bomb> {
+    let long = "x".repeat(5_000_000);
     let user = "query ($v: ID!) { user(id: $v) { id } }".to_owned();
-    let brackets = "[".repeat(100_000);
-    bombs.push((
-        "100,000 brackets in variables",
-        user.clone(),
-        format!("{{\"v\": {brackets}}}"),
-    ));
-    let strings = vec!["x"; 60_000];
-    bombs.push((
-        "60,000 strings for one",
-        user,
-        json!({ "v": strings }).to_string(),
-    ));
-    let again = format!(
-        "mutation ($u: UserInput!) {{ upsertUsers(input: {{ users: [{}] }}) {{ users {{ id }} }} }}",
-        "$u ".repeat(1_000)
-    );
-    let long = json!({ "u": { "id": "x", "username": "x".repeat(250_000) } });
-    bombs.push(("a long variable 1,000 times", again, long.to_string()));
-    bombs
+    let nested = format!("{{\"v\": {}{}}}", "[".repeat(120), "]".repeat(120));
+    let bomb = |name, document, variables: &str| Bomb {
+        name,
+        document,
+        variables: variables.to_owned(),
+        code: "",
+    };
+    vec![
+        bomb(
+            "a comment of 5 MB",
+            format!("{{ viewer {{ id }} }} #{long}"),
+            "{}",
+        ),
+        bomb(
+            "a string of 5 MB",
+            format!("{{ user(id: \"{long}\") {{ id }} }}"),
+            "{}",
+        ),
+        bomb(
+            "a variable of 5 MB",
+            user.clone(),
+            &json!({ "v": long }).to_string(),
+        ),
+        bomb("120 brackets in variables", user, &nested),
+    ]
 }

@@ -1,275 +1,223 @@
-//! Documents named by their hash: automatic persisted queries, and manifests of trusted documents.
+//! Random documents, and what they cost.
 
-use data_encoding::HEXLOWER;
-use ring::digest::{SHA256, digest};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{
-    Fixture as _,
-    database::{Kind, folder},
-    process::run,
-    server::TestServer,
-    socket::Socket,
-    user::Answer,
+use crate::{
+    harness::{Fixture as _, chance::Chance},
+    price::{cashier, price, somebody},
+    support::bombs::many,
 };
 
-const VIEWER: &str = "{ viewer { id } }";
-
-fn sha256(text: &str) -> String {
-    HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref())
+/// A part of a random document, with all that its price needs.
+enum Part {
+    Field {
+        text: String,
+        root: bool,
+        /// The size of the pages below it, where it sets one.
+        page: Option<u64>,
+        is_list: bool,
+        below: Vec<Part>,
+    },
+    Inline(&'static str, bool, Vec<Part>),
+    /// The type, and the number of a fragment on it.
+    Spread(&'static str, usize, &'static str, bool),
 }
 
-fn persisted(hash: &str) -> Value {
-    json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } })
+const FRAGMENTS: usize = 3;
+/// A type's fields: name, type, whether it takes a page size, whether it is a list.
+type Fields = &'static [(&'static str, &'static str, bool, bool)];
+const TYPES: [(&str, Fields); 5] = [
+    (
+        "Query",
+        &[
+            ("viewer", "User", false, false),
+            ("unreadMessages", "UnreadMessageConnection", true, false),
+        ],
+    ),
+    (
+        "UnreadMessageConnection",
+        &[
+            ("totalCount", "", false, false),
+            ("nodes", "Message", false, true),
+            ("edges", "MessageEdge", false, true),
+        ],
+    ),
+    (
+        "MessageEdge",
+        &[
+            ("cursor", "", false, false),
+            ("node", "Message", false, false),
+        ],
+    ),
+    (
+        "Message",
+        &[
+            ("content", "", false, false),
+            ("sender", "User", false, false),
+        ],
+    ),
+    (
+        "User",
+        &[("id", "", false, false), ("username", "", false, false)],
+    ),
+];
+/// Directives, and whether they leave in what they stand on.
+const DIRECTIVES: [(&str, bool); 5] = [
+    ("", true),
+    ("", true),
+    (" @include(if: $on)", true),
+    (" @skip(if: $on)", false),
+    (" @include(if: $off)", false),
+];
+/// Page sizes as arguments, and what they mean with these variables: `n` is 4, `m` is left out and 7 by default, `gone` is left
+/// out.
+const PAGES: [(&str, u64); 7] = [
+    ("", 50),
+    ("(first: 3)", 3),
+    ("(first: $n)", 4),
+    ("(first: $m)", 7),
+    ("(first: $gone)", 50),
+    ("(first: 1000)", 100),
+    ("(first: -1)", 1),
+];
+
+struct Author {
+    chance: Chance,
+    aliases: usize,
 }
 
-struct Client<'a> {
-    server: &'a TestServer,
-    token: String,
-}
-
-impl<'a> Client<'a> {
-    async fn of(server: &'a TestServer) -> Self {
-        let token = server.user("ann").await.token.unwrap();
-        Self { server, token }
+impl Author {
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.chance.below(choices.len())]
     }
 
-    fn url(&self) -> String {
-        format!("http://{}/graphql", self.server.address)
-    }
-
-    async fn post(&self, body: Value) -> Answer {
-        let request = self.server.http.post(self.url()).bearer_auth(&self.token);
-        answer(
-            request
-                .header("accept", "application/graphql-response+json")
-                .json(&body),
-        )
-        .await
-    }
-
-    async fn get(&self, parameters: &[(&str, &str)]) -> Answer {
-        let parameters = parameters.iter().map(|(name, value)| {
-            let value =
-                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            format!("{name}={value}")
-        });
-        let url = format!(
-            "{}?{}",
-            self.url(),
-            parameters.collect::<Vec<_>>().join("&")
-        );
-        answer(self.server.http.get(url).bearer_auth(&self.token)).await
-    }
-}
-
-async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
-    Answer {
-        status: response.status().as_u16(),
-        body: serde_json::from_str(&response.text().await.unwrap()).unwrap(),
-    }
-}
-
-fn manifest(text: &Value) -> String {
-    let file = folder().join(format!("{}.json", uuid::Uuid::new_v4().simple()));
-    std::fs::write(&file, text.to_string()).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-fn ran(answer: &Answer) {
-    assert_eq!(answer.data()["viewer"]["id"], "ann");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_came_once_may_be_named_by_its_hash() {
-    let server = TestServer::with(Kind::Sqlite, &[]).await;
-    let client = Client::of(&server).await;
-    let hash = sha256(VIEWER);
-    let extensions = persisted(&hash);
-    let unknown = client.post(json!({ "extensions": extensions })).await;
-    assert_eq!(
-        (unknown.status, unknown.code().as_str()),
-        (400, "PERSISTED_QUERY_NOT_FOUND")
-    );
-    assert_eq!(
-        unknown.body["errors"][0]["message"], "PersistedQueryNotFound",
-        "by which clients know it"
-    );
-    ran(&client
-        .post(json!({ "query": VIEWER, "extensions": extensions }))
-        .await);
-    ran(&client.post(json!({ "extensions": extensions })).await);
-    ran(&client
-        .post(json!({ "documentId": format!("sha256:{hash}") }))
-        .await);
-    ran(&client.get(&[("extensions", &extensions.to_string())]).await);
-    ran(&client.get(&[("documentId", &hash)]).await);
-
-    let authorization = format!("Bearer {}", client.token);
-    let mut socket = Socket::open(server.address).await;
-    socket.init(json!({ "authorization": authorization })).await;
-    socket
-        .send(json!({ "type": "subscribe", "id": "1", "payload": { "extensions": extensions } }))
-        .await;
-    assert_eq!(
-        socket.message().await["payload"]["data"]["viewer"]["id"],
-        "ann"
-    );
-    drop(socket);
-    server.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_a_valid_document_is_kept_under_its_own_hash() {
-    let server = TestServer::with(Kind::Sqlite, &[]).await;
-    let client = Client::of(&server).await;
-    let hash = sha256("{ inbox { id } }");
-    let lie = client
-        .post(json!({ "query": VIEWER, "extensions": persisted(&hash) }))
-        .await;
-    assert_eq!((lie.status, lie.code().as_str()), (400, "BAD_REQUEST"));
-    let unknown = client.post(json!({ "extensions": persisted(&hash) })).await;
-    assert_eq!(unknown.code(), "PERSISTED_QUERY_NOT_FOUND");
-    let invalid = "{ nothing }";
-    let extensions = persisted(&sha256(invalid));
-    let refused = client
-        .post(json!({ "query": invalid, "extensions": extensions }))
-        .await;
-    assert_eq!(refused.code(), "GRAPHQL_VALIDATION_FAILED");
-    let unknown = client.post(json!({ "extensions": extensions })).await;
-    assert_eq!(unknown.code(), "PERSISTED_QUERY_NOT_FOUND");
-    let version = json!({ "persistedQuery": { "version": 2, "sha256Hash": hash } });
-    assert_eq!(
-        client.post(json!({ "extensions": version })).await.code(),
-        "BAD_REQUEST"
-    );
-    server.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_side_effect_is_none_by_get_under_its_hash_either() {
-    let server = TestServer::with(Kind::Sqlite, &[]).await;
-    let client = Client::of(&server).await;
-    let mutation = "mutation { readConversation(input: { partnerId: \"nobody\" }) { readCount } }";
-    let extensions = persisted(&sha256(mutation));
-    client
-        .post(json!({ "query": mutation, "extensions": extensions }))
-        .await;
-    let refused = client.get(&[("extensions", &extensions.to_string())]).await;
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (405, "SIDE_EFFECT_REQUIRES_POST")
-    );
-    server.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_keeps_none_says_so() {
-    let server = TestServer::with(Kind::Sqlite, &["--persisted-queries", "0"]).await;
-    let client = Client::of(&server).await;
-    let extensions = persisted(&sha256(VIEWER));
-    let refused = client.post(json!({ "extensions": extensions })).await;
-    assert_eq!(refused.code(), "PERSISTED_QUERY_NOT_SUPPORTED");
-    assert_eq!(
-        refused.body["errors"][0]["message"],
-        "PersistedQueryNotSupported"
-    );
-    ran(&client
-        .post(json!({ "query": VIEWER, "extensions": extensions }))
-        .await);
-    server.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_documents_of_a_manifest_run() {
-    let subscription = "subscription { messageSent { cursor } }";
-    let codegen = json!({ "0ddba11": VIEWER, "5ca1ab1e": subscription });
-    let apollo = json!({ "format": "apollo-persisted-query-manifest", "version": 1, "operations": [
-        { "id": "0ddba11", "name": "Viewer", "type": "query", "body": VIEWER },
-        { "id": "5ca1ab1e", "name": "Sent", "type": "subscription", "body": subscription },
-    ] });
-    for text in [codegen, apollo] {
-        let server = TestServer::with(Kind::Sqlite, &["--documents", &manifest(&text)]).await;
-        let token = crate::harness::server::tokens()
-            .mint("ann", None, false, 60)
-            .unwrap();
-        let client = Client {
-            server: &server,
-            token,
-        };
-        ran(&client.post(json!({ "documentId": "0ddba11" })).await);
-        ran(&client
-            .post(json!({ "extensions": persisted("0ddba11") }))
-            .await);
-        ran(&client
-            .get(&[("documentId", &format!("sha256:{}", sha256(VIEWER)))])
-            .await);
-        ran(&client.post(json!({ "query": VIEWER })).await);
-        for (refused, what) in [
-            (json!({ "query": "{ inbox { id } }" }), "another document"),
-            (json!({ "query": "{ viewer { id  } }" }), "nearly the same"),
-            (
-                json!({ "query": "{ inbox { id } }", "documentId": "0ddba11" }),
-                "another under a name that is known",
-            ),
-            (
-                json!({ "documentId": "unknown" }),
-                "a name that is not known",
-            ),
-            (
-                json!({ "query": "{ __schema { types { name } } }" }),
-                "introspection",
-            ),
-        ] {
-            let answer = client.post(refused).await;
-            assert_eq!(
-                (answer.status, answer.code().as_str()),
-                (400, "DOCUMENT_NOT_ALLOWED"),
-                "{what}"
-            );
+    /// Some parts of a type, spreading only fragments from `from` on, so that none spreads itself.
+    fn parts(&mut self, ty: &'static str, from: usize) -> Vec<Part> {
+        let fields = TYPES.iter().find(|(name, _)| *name == ty).unwrap().1;
+        let count = 1 + self.chance.below(3);
+        let mut parts = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (directive, included) = self.one_of(&DIRECTIVES);
+            let part = match self.chance.below(4) {
+                0 if from < FRAGMENTS => {
+                    let number = from + self.chance.below(FRAGMENTS - from);
+                    Part::Spread(ty, number, directive, included)
+                }
+                1 => {
+                    let below = self.parts(ty, from);
+                    Part::Inline(directive, included, below)
+                }
+                _ => {
+                    let (name, of, paged, is_list) = self.one_of(fields);
+                    self.aliases += 1;
+                    let page = paged.then(|| self.one_of(&PAGES));
+                    let arguments = page.map_or("", |(arguments, _)| arguments);
+                    let field = Part::Field {
+                        text: format!("f{}: {name}{arguments}", self.aliases),
+                        root: ty == "Query",
+                        page: page.map(|(_, size)| size),
+                        is_list,
+                        // The fragments of another type are all later than those of this one.
+                        below: if of.is_empty() {
+                            Vec::new()
+                        } else {
+                            self.parts(of, 0)
+                        },
+                    };
+                    // Directives stand before the selection, so a field's are given by an inline fragment around it.
+                    Part::Inline(directive, included, vec![field])
+                }
+            };
+            parts.push(part);
         }
-        let authorization = format!("Bearer {}", client.token);
-        let mut socket = Socket::open(server.address).await;
-        socket.init(json!({ "authorization": authorization })).await;
-        socket
-            .subscribe("1", "subscription { messageRead { cursor } }", json!({}))
-            .await;
-        let refused = socket.message().await;
-        assert_eq!(
-            refused["payload"][0]["extensions"]["code"],
-            "DOCUMENT_NOT_ALLOWED"
-        );
-        drop(socket);
-        server.finish().await;
+        parts
     }
 }
 
-#[test]
-fn a_manifest_that_cannot_be_used_is_told_at_start() {
-    let secret = crate::harness::SECRET;
-    for (file, told) in [
-        ("/nowhere/manifest.json".to_owned(), "cannot be read"),
-        (manifest(&json!(["a list"])), "it is no manifest"),
-        (manifest(&json!({})), "it holds no operation"),
-        (
-            manifest(&json!({ "one": "{ nothing }", "two": VIEWER })),
-            "1 of its documents cannot run on this server, such as one (",
-        ),
-    ] {
-        let ended = run(&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--jwt-secret",
-            secret,
-            "--database-url",
-            "sqlite:manifest.db",
-            "--documents",
-            &file,
-        ]);
-        assert!(!ended.status.success());
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(said.contains(told), "{told:?} is not in {said}");
+fn text(parts: &[Part]) -> String {
+    let parts = parts.iter().map(|part| match part {
+        Part::Field {
+            text: own, below, ..
+        } if below.is_empty() => own.clone(),
+        Part::Field {
+            text: own, below, ..
+        } => format!("{own} {{ {} }}", text(below)),
+        Part::Inline(directive, _, below) => format!("...{directive} {{ {} }}", text(below)),
+        Part::Spread(ty, number, directive, _) => format!("...{ty}{number}{directive}"),
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// The price as it is defined, every fragment walked wherever it is spread.
+fn walked(parts: &[Part], fragments: &[(&str, usize, Vec<Part>)], page: u64) -> u64 {
+    let prices = parts.iter().map(|part| match part {
+        Part::Field {
+            root,
+            page: own,
+            is_list,
+            below,
+            ..
+        } => {
+            let below = walked(below, fragments, own.unwrap_or(page));
+            let items = if *is_list { page } else { 1 };
+            (if *root { 10 } else { 1 }) + items * below
+        }
+        Part::Inline(_, false, _) | Part::Spread(_, _, _, false) => 0,
+        Part::Inline(_, true, below) => walked(below, fragments, page),
+        Part::Spread(ty, number, _, true) => {
+            let of = |(of, at, _): &&(&str, usize, Vec<Part>)| of == ty && at == number;
+            walked(&fragments.iter().find(of).unwrap().2, fragments, page)
+        }
+    });
+    prices.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_price_of_any_document_is_that_of_walking_all_of_it() {
+    let server = cashier().await;
+    let user = somebody(&server);
+    let mut author = Author {
+        chance: Chance::fresh(),
+        aliases: 0,
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..150 {
+        let mut fragments = Vec::new();
+        for (ty, _) in TYPES {
+            for number in 0..FRAGMENTS {
+                fragments.push((ty, number, author.parts(ty, number + 1)));
+            }
+        }
+        let root = author.parts("Query", 0);
+        // Every variable and fragment is used, so that the document is valid.
+        let spread = |ty: &str| many(0..FRAGMENTS, |at| format!(" ...{ty}{at}"));
+        let rest = format!(
+            "z1: viewer @include(if: $on) @skip(if: $off) {{ id }} z2: unreadMessages(first: $n) {{ totalCount }} \
+             z3: unreadMessages(first: $m) {{ totalCount }} z4: unreadMessages(first: $gone) {{ totalCount }} \
+             ... @skip(if: $on) {{ {} z5: unreadMessages {{ {} nodes {{ {} sender {{ {} }} }} edges {{ {} }} }} }}",
+            spread("Query"),
+            spread("UnreadMessageConnection"),
+            spread("Message"),
+            spread("User"),
+            spread("MessageEdge"),
+        );
+        let definitions = fragments.iter().map(|(ty, number, parts)| {
+            format!("fragment {ty}{number} on {ty} {{ {} }}", text(parts))
+        });
+        let document = format!(
+            "query ($on: Boolean!, $off: Boolean!, $n: Int!, $m: Int = 7, $gone: Int) {{ {} {rest} }} {}",
+            text(&root),
+            definitions.collect::<Vec<_>>().join(" ")
+        );
+        let variables = json!({ "on": true, "off": false, "n": 4 });
+        let expected = walked(&root, &fragments, 0) + 4 * 11;
+        assert_eq!(
+            price(&user, &document, variables).await,
+            expected,
+            "{document}"
+        );
+        seen.insert(expected);
     }
+    assert!(seen.len() > 20, "the documents are all alike: {seen:?}");
+    server.finish().await;
 }

@@ -1,5 +1,7 @@
 //! What the tests and the benchmarks start: a folder of their own, and a PostgreSQL in it.
 
+pub(crate) mod bombs;
+
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,

@@ -149,13 +149,11 @@ fn is_of_many_fields(
 fn has_many_root_fields(document: &ExecutableDocument) -> bool {
     let nothing = variables::Coerced::default();
     let values = Values::new(&nothing);
-    let subscriptions = document
+    let mut subscriptions = document
         .operations
         .iter()
         .filter(|operation| operation.operation_type == OperationType::Subscription);
-    subscriptions
-        .into_iter()
-        .any(|operation| root_fields(document, operation, &values).len() > 1)
+    subscriptions.any(|operation| root_fields(document, operation, &values).len() > 1)
 }
 
 fn no_operation(name: Option<&str>) -> String {

@@ -87,7 +87,7 @@ pub(super) fn nests_too_deep(at: Option<async_graphql::Pos>) -> Refusal {
     Refusal::at(ErrorCode::QueryTooComplex, message, at)
 }
 
-/// How often something stands in the document, and where its second half begins to be too much.
+/// Where something stands in the document, each time.
 #[derive(Default)]
 struct Count(Vec<Option<SourceSpan>>);
 
