@@ -8,7 +8,7 @@ use super::{Origin, parse_count, parse_pause, parse_seconds};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sockets and event streams")]
 pub struct Sockets {
-    /// Origins whose pages may open sockets, beside the server's own: comma-separated, as `https://app.example`; `*` for
+    /// Origins whose pages may read answers (CORS) and open sockets, beside the server's own: comma-separated, as `https://app.example`; `*` for
     /// every origin. What names no origin, as programs do, is not asked.
     #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<Origin>,
@@ -26,7 +26,7 @@ pub struct Sockets {
     #[arg(long, env = "KEEP_ALIVE", default_value = "20", value_parser = parse_seconds)]
     pub keep_alive: Duration,
     /// Seconds over which sockets and event streams are closed at shutdown, each at a random moment, so that their clients
-    /// do not all come back at once.
+    /// do not all come back at once; at most half of `SHUTDOWN_TIMEOUT`.
     #[arg(long, env = "SHUTDOWN_SPREAD", default_value = "2", value_parser = parse_pause)]
     pub shutdown_spread: Duration,
     /// Seconds that requests, sockets and event streams may take to end at shutdown.

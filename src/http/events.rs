@@ -70,7 +70,7 @@ pub(super) fn subscribe(
         _permit: permit,
     };
     // The first comment shows that the stream stands, before anything happens.
-    let opened = stream::iter([Some(COMMENT.to_owned())]);
+    let opened = stream::iter([COMMENT.to_owned()]);
     let events = stream::unfold(Some(events), async |events| {
         let mut events = events?;
         match events.next().await? {
@@ -78,9 +78,7 @@ pub(super) fn subscribe(
             Block::Last(text) => Some((text, None)),
         }
     });
-    Ok(stream_of(
-        opened.filter_map(std::future::ready).chain(events),
-    ))
+    Ok(stream_of(opened.chain(events)))
 }
 
 /// A subscription on its way to one client. Dropped when the client hangs up.

@@ -145,7 +145,10 @@ impl Server {
 
     /// When one of those who listen is to leave, now that the server stops: each at a moment of its own.
     fn leaving(&self) -> Instant {
-        Instant::now() + self.bounds.sockets.shutdown_spread.mul_f64(fastrand::f64())
+        let sockets = &self.bounds.sockets;
+        // The rest of the time is for saying good bye.
+        let spread = sockets.shutdown_spread.min(sockets.shutdown_timeout / 2);
+        Instant::now() + spread.mul_f64(fastrand::f64())
     }
 }
 

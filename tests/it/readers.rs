@@ -11,11 +11,11 @@ use crate::harness::{
     user::User,
 };
 
-const MESSAGES: usize = 300;
+const MESSAGES: usize = 150;
 /// One message, told under so many names, makes an event of 200 KB.
 const NAMES: usize = 50;
 const CONTENT: usize = 4_000;
-/// Far less than what there is to tell: 60 MB.
+/// Far less than what there is to tell: 30 MB.
 const MEMORY: u64 = 12 << 20;
 
 fn flood() -> String {
@@ -62,7 +62,7 @@ struct Story {
 impl Story {
     async fn begin() -> Self {
         let database = TestDatabase::new(Kind::Sqlite).await;
-        let flags = ["--keep-alive", "1", "--sockets-per-user", "1"];
+        let flags = ["--keep-alive", "4", "--sockets-per-user", "1"];
         let process = Process::serve(&database, &flags).await;
         let (ann, ben) = (process.user("ann").await, process.user("ben").await);
         let start = ben.signal_cursor().await;
