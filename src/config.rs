@@ -235,6 +235,12 @@ pub struct Bounds {
     /// The most bytes in a request's body, and in one message on a socket.
     #[arg(long, env = "BODY_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
     pub body_limit: usize,
+    /// Seconds that a new connection may take to send the head of its first request.
+    #[arg(long, env = "HEADER_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
+    pub header_timeout: Duration,
+    /// Seconds that a connection may stay open without a request: longer than a proxy before the server keeps it.
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75", value_parser = parse_seconds)]
+    pub idle_timeout: Duration,
     /// Seconds that a request's body may take to arrive.
     #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub body_timeout: Duration,

@@ -19,6 +19,11 @@ pub mod signals;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum_server::{Handle, accept::NoDelayAcceptor};
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
 use sea_orm::{DbBackend, DbErr};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -140,11 +145,23 @@ pub async fn serve(
     tracing::info!(%address, database = ?url, "serving");
     let router = http::router(server, settings.graphiql);
     let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let mut connections = axum_server::from_tcp(listener.into_std()?)?
+        .acceptor(NoDelayAcceptor::new())
+        .first_request_timeout(settings.bounds.header_timeout);
+    *connections.http_builder() = http1(settings.bounds.idle_timeout);
+    let handle = Handle::new();
+    let stopping = handle.clone();
+    let stop = async move {
+        shutdown.cancelled().await;
+        stopping.graceful_shutdown(Some(DRAIN));
+        std::future::pending().await
+    };
     tokio::select! {
-        result = async { serving.await } => result?,
-        () = drained(&shutdown) => tracing::warn!("some requests did not end in time"),
+        result = connections.handle(handle.clone()).serve(router) => result?,
+        () = stop => {}
+    }
+    if handle.connection_count() > 0 {
+        tracing::warn!("some requests did not end in time");
     }
     front.close();
     if tokio::time::timeout(DRAIN, front.wait()).await.is_err() {
@@ -158,9 +175,14 @@ pub async fn serve(
     Ok(())
 }
 
-async fn drained(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
+/// HTTP/1.1, with upgrades; a connection on which no request comes for so long is closed.
+fn http1(idle_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout);
+    builder
 }
 
 /// Every so often, looks where the logs of this server's listeners stand, in one statement for all of them: so that a

@@ -37,7 +37,7 @@ pub(super) async fn post(State(server): State<Arc<Server>>, request: Request) ->
 /// GET: queries without side effects in the URL, and upgrades to a socket.
 pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (mut head, _) = request.into_parts();
-    if head.headers.contains_key(UPGRADE) {
+    if wants_socket(&head.headers) {
         let accepts = Accepts::of(&head.headers);
         return match WebSocketUpgrade::from_request_parts(&mut head, &server).await {
             Ok(upgrade) => socket::open(server, &head, upgrade),
@@ -50,6 +50,12 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
     let sent = Sent::from_url(head.uri.query().unwrap_or_default());
     let sent = sent.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message));
     respond(&server, &head, sent, false).await
+}
+
+/// Other upgrades, such as to HTTP/2, are offers that a server may pass over.
+fn wants_socket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(UPGRADE);
+    upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// OPTIONS: what this path takes. (A browser's preflight is answered before it comes here.)

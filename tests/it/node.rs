@@ -26,9 +26,10 @@ fn install(folder: &Path) {
     }
 }
 
-async fn suite(name: &str) {
+async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
-    let server = TestServer::with(Kind::Sqlite, &["--graphiql"]).await;
+    let flags: Vec<&str> = ["--graphiql"].iter().chain(flags).copied().collect();
+    let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
         .current_dir(&folder)
@@ -42,12 +43,12 @@ async fn suite(name: &str) {
 }
 
 macro_rules! suites {
-    ($($test:ident: $name:literal,)*) => {
+    ($($test:ident: $name:literal $([$($flag:literal),*])?,)*) => {
         const SUITES: &[&str] = &[$($name),*];
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                suite($name).await;
+                suite($name, &[$($($flag),*)?]).await;
             }
         )*
     };
@@ -55,8 +56,10 @@ macro_rules! suites {
 
 suites! {
     typescript_is_generated_and_compiles: "codegen",
+    differential_documents_get_the_verdicts_of_graphql_js: "differential",
     answers_are_those_of_graphql_js: "execution",
     graphiql_works_signed_in: "graphiql",
+    graphql_over_http_is_spoken: "http" ["--allowed-origins", "https://app.example,https://other.example:8443"],
     the_schema_loads_in_graphql_js: "schema",
     graphql_ws_listens: "subscriptions",
 }

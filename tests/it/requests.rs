@@ -102,6 +102,27 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     server.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_request_is_closed() {
+    let server = TestServer::with(Kind::Sqlite, &["--header-timeout", "0.05"]).await;
+    let mut silent = Raw::open(&server).await;
+    assert_eq!(silent.rest().await, "");
+    let mut slow = Raw::open(&server).await;
+    slow.send("POST /graphql HTTP/1.1\r\nHost").await;
+    assert_eq!(slow.rest().await, "");
+    server.finish().await;
+
+    let server = TestServer::with(Kind::Sqlite, &["--idle-timeout", "0.05"]).await;
+    let mut idle = Raw::open(&server).await;
+    idle.send("GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
+        .await;
+    assert!(
+        idle.rest().await.starts_with("HTTP/1.1 200 "),
+        "it is answered, and closed later"
+    );
+    server.finish().await;
+}
+
 on_both_databases! {
     async fn a_client_that_hangs_up_leaves_no_mutation_half_done(server: &TestServer) {
         let (ann, ben) = (server.user("ann").await, server.user("ben").await);
