@@ -25,6 +25,7 @@ mod model;
 mod node;
 mod pages;
 mod properties;
+mod python;
 mod rates;
 mod requests;
 mod rules;
