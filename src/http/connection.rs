@@ -60,6 +60,8 @@ fn http1(idle_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
+        // For sockets: see request::get.
+        .preserve_header_case(true)
         .timer(TokioTimer::new())
         .header_read_timeout(idle_timeout);
     builder

@@ -45,7 +45,13 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
     if wants_socket(&head.headers) {
         let accepts = Accepts::of(&head.headers);
         return match WebSocketUpgrade::from_request_parts(&mut head, &server).await {
-            Ok(upgrade) => socket::open(server, &head, upgrade).await,
+            Ok(upgrade) => {
+                let mut response = socket::open(server, &head, upgrade).await;
+                // hyper then spells the names of headers as the request did. They may be written in any case, but not
+                // every client reads them so: Python's gql finds the protocol only under `Sec-WebSocket-Protocol`.
+                response.extensions_mut().extend(head.extensions);
+                response
+            }
             Err(rejection) => {
                 let refusal = bad_request(rejection.status(), rejection.to_string());
                 answer::refused(accepts.answer_or_json(), &refusal)

@@ -34,6 +34,7 @@ mod pages;
 mod persisted;
 mod price;
 mod properties;
+mod python;
 mod rates;
 mod readers;
 mod requests;

@@ -10,6 +10,7 @@ pub(crate) mod proxy;
 pub(crate) mod recount;
 pub(crate) mod server;
 pub(crate) mod socket;
+pub(crate) mod tool;
 pub(crate) mod user;
 
 use std::time::Duration;
