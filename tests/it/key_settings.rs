@@ -18,9 +18,13 @@ use crate::{
     support::free_port,
 };
 
-/// The program ends without having started, and tells all of these.
+/// A database that cannot be, so that nothing runs on where keys are taken that should not be.
+const AWAY: &str = "sqlite:/dev/null/no/such.db";
+
+/// The program ends before it looks for its database, which is not there, and tells all of these.
 fn refused(arguments: &[&str], holds: &[&str]) {
-    let output = run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
+    let fixed = ["serve", "--listen", "127.0.0.1:0", "--database-url", AWAY];
+    let output = run(&[&fixed, arguments].concat());
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(
         !output.status.success(),
@@ -32,6 +36,7 @@ fn refused(arguments: &[&str], holds: &[&str]) {
             "{arguments:?}: {part:?} is not in: {told}"
         );
     }
+    assert!(!told.contains(AWAY), "its keys were taken: {told}");
     assert!(
         !told.contains("panicked") && !told.contains("hidden"),
         "{told}"
@@ -40,24 +45,12 @@ fn refused(arguments: &[&str], holds: &[&str]) {
 
 #[test]
 fn serve_without_a_key_says_what_to_set() {
-    let database = folder().join("without a key.db");
-    let url = format!("sqlite:{}", database.display());
-    refused(
-        &["--database-url", &url],
-        &["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"],
-    );
-    assert!(!database.exists(), "and does nothing before");
+    refused(&[], &["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"]);
 }
 
 #[test]
 fn a_file_that_is_no_public_key_is_refused() {
-    let database = format!("sqlite:{}", folder().join("bad keys.db").display());
-    let refused = |value: &str, holds: &[&str]| {
-        refused(
-            &["--database-url", &database, "--jwt-public-key", value],
-            holds,
-        );
-    };
+    let refused = |value: &str, holds: &[&str]| refused(&["--jwt-public-key", value], holds);
     let path = |text: &str| file(text).display().to_string();
     let signers = ALGORITHMS.map(Signer::new);
     let [rsa, _, p256, ..] = &signers;
