@@ -12,6 +12,7 @@ mod support;
 #[macro_use]
 mod harness;
 
+mod access;
 mod bombs;
 mod cli;
 mod college;
