@@ -21,6 +21,7 @@ mod dev;
 mod documents;
 mod events;
 mod follower;
+mod fuzz;
 mod handshake;
 mod identity;
 mod import;
