@@ -192,17 +192,21 @@ impl World {
                 "theirPage",
                 page(List::Conversation, self.message.conversation, 0),
             ),
-            ("start", self.stream_start(me)),
-            ("bensStart", self.stream_start(1)),
+            ("start", self.stream_at(me, 0)),
+            ("beyond", self.stream_at(me, i64::MAX)),
+            ("before", self.stream_at(me, i64::MIN)),
+            ("bensStart", self.stream_at(1, 0)),
+            ("least", page(List::Partners, id(me), i64::MIN)),
+            ("greatest", page(List::Unread, id(me), i64::MAX)),
             ("now", self.now[me].clone()),
         ]
     }
 
-    fn stream_start(&self, index: usize) -> String {
+    fn stream_at(&self, index: usize, position: i64) -> String {
         let start = SignalCursor {
             epoch: self.epoch,
             user: user_id(&self.people[index].id),
-            position: 0,
+            position,
             stream: Stream::ANY,
         };
         start.to_string()
