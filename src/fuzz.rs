@@ -4,14 +4,16 @@
 //! A target panics where its parser does, or where what it says of its input does not hold: what is accepted reads back as
 //! it was, what is refused is refused with a reason, and the same input is judged the same twice.
 
-use std::str;
+use std::{str, time::Duration};
 
 use data_encoding::{BASE32HEX_NOPAD, BASE64URL_NOPAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    auth::{Invalid, Tokens},
+    auth::{self, Identity, Invalid, Verifier, VerifierOptions},
     chat::{
         self, ClientMessageId, Content, List, MessageId, NodeId, PageCursor, SignalCursor, Stream,
         Subject, Username, import,
@@ -23,7 +25,7 @@ use crate::{
 pub type Target = fn(&Fuzz, &[u8]);
 
 /// Every target, by the name of its corpus: `fuzz/corpus/NAME`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("content", content),
     ("document", |fuzz, data| {
         on_text(data, |text| fuzz.http.document(text))
@@ -31,6 +33,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("headers", |_, data| Http::headers(data)),
     ("id", id),
     ("import", import),
+    ("jwks", |_, data| auth::fuzz::jwks(data)),
     ("page_cursor", page_cursor),
     ("request", |fuzz, data| fuzz.http.request(data)),
     ("selection", |fuzz, data| fuzz.http.selection(data)),
@@ -55,17 +58,43 @@ const NOW: i64 = 1_780_000_000_000;
 /// What the targets need, made once.
 pub struct Fuzz {
     http: Http,
-    tokens: Tokens,
+    verifier: Verifier,
+    runtime: Runtime,
 }
 
 impl Fuzz {
-    /// A gate with the API's schema, and a key.
+    /// A gate with the API's schema and the settings' defaults, and a key.
+    ///
+    /// # Panics
+    /// Where a runtime cannot be had.
     #[must_use]
     pub fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime that waits for nothing");
+        let second = Duration::from_secs(1);
+        let options = VerifierOptions {
+            secret: Some(KEY.to_owned()),
+            files: Vec::new(),
+            jwks: None,
+            issuer: None,
+            audience: None,
+            refresh: second,
+            refresh_least: second,
+            jwks_timeout: second,
+            jwks_limit: 1,
+            key_tries: 1,
+        };
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let verifier = runtime.block_on(Verifier::start(options, &tasks, &shutdown));
         Self {
             http: Http::new(),
-            tokens: Tokens::hs256(KEY, None, None),
+            verifier: verifier.expect("a secret is a key"),
+            runtime,
         }
+    }
+
+    fn verify(&self, token: &str) -> Result<Identity, Invalid> {
+        self.runtime.block_on(self.verifier.verify(token))
     }
 }
 
@@ -203,7 +232,7 @@ fn content(_: &Fuzz, data: &[u8]) {
 fn token(fuzz: &Fuzz, data: &[u8]) {
     on_text(data, |text| {
         let Some((header, claims)) = text.split_once('\n') else {
-            let invalid = fuzz.tokens.verify(text).expect_err("nobody signed it");
+            let invalid = fuzz.verify(text).expect_err("nobody signed it");
             assert!(!invalid.to_string().is_empty());
             return;
         };
@@ -214,7 +243,7 @@ fn token(fuzz: &Fuzz, data: &[u8]) {
         let Ok(signature) = sign(signed.as_bytes(), &key, Algorithm::HS256) else {
             return;
         };
-        let Ok(identity) = fuzz.tokens.verify(&format!("{signed}.{signature}")) else {
+        let Ok(identity) = fuzz.verify(&format!("{signed}.{signature}")) else {
             return;
         };
         let claims: serde_json::Value = serde_json::from_str(claims).expect("claims are JSON");
@@ -226,7 +255,7 @@ fn token(fuzz: &Fuzz, data: &[u8]) {
             .expect("it was made here");
         changed[data.len() % 32] ^= 1 << (data.len() % 8);
         let changed = format!("{signed}.{}", BASE64URL_NOPAD.encode(&changed));
-        assert_eq!(fuzz.tokens.verify(&changed), Err(Invalid::Signature));
+        assert_eq!(fuzz.verify(&changed), Err(Invalid::Signature));
     });
 }
 

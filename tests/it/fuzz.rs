@@ -294,6 +294,6 @@ mod at_random {
     use super::*;
 
     at_random! {
-        content document headers id import page_cursor request selection signal_cursor socket_message token url user
+        content document headers id import jwks page_cursor request selection signal_cursor socket_message token url user
     }
 }

@@ -25,7 +25,7 @@ const TEXTS: [&str; 8] = [
 const NUMBERS: [i32; 6] = [0, 1, 50, 100, -1, i32::MAX];
 
 /// A document in the making.
-pub(super) struct Builder<'a> {
+pub(super) struct Selections<'a> {
     schema: &'a Valid<Schema>,
     choices: &'a [u8],
     /// Names given so far: each is new.
@@ -35,10 +35,10 @@ pub(super) struct Builder<'a> {
     fragments: Vec<String>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> Selections<'a> {
     /// A document of one operation, and its variables.
-    pub(super) fn build(schema: &'a Valid<Schema>, choices: &'a [u8]) -> (String, JsonMap) {
-        let mut builder = Self {
+    pub(super) fn document(schema: &'a Valid<Schema>, choices: &'a [u8]) -> (String, JsonMap) {
+        let mut made = Self {
             schema,
             choices,
             names: 0,
@@ -51,23 +51,23 @@ impl<'a> Builder<'a> {
             OperationType::Mutation,
             OperationType::Subscription,
         ];
-        let kind = kinds[builder.choose(kinds.len())];
+        let kind = kinds[made.choose(kinds.len())];
         let root = schema.root_operation(kind).expect("every root is there");
         let selection = if kind == OperationType::Subscription {
-            let fields = builder.fields(root).expect("a root is an object");
-            let field = builder.choose(fields.len());
-            let field = builder.field(&fields[field], "", DEPTH);
+            let fields = made.fields(root).expect("a root is an object");
+            let field = made.choose(fields.len());
+            let field = made.field(&fields[field], "", DEPTH);
             format!("{{ {field} }}")
         } else {
-            builder.selection(root, DEPTH)
+            made.selection(root, DEPTH)
         };
-        let definitions = match builder.definitions.as_slice() {
+        let definitions = match made.definitions.as_slice() {
             [] => String::new(),
             definitions => format!("({})", definitions.join(", ")),
         };
-        let fragments = builder.fragments.join("\n");
+        let fragments = made.fragments.join("\n");
         let document = format!("{kind} O{definitions} {selection}\n{fragments}");
-        (document, builder.variables)
+        (document, made.variables)
     }
 
     /// One of so many; the first where no choices are left.

@@ -125,8 +125,8 @@ ConversationPartner.id                      | -      | -       | eve/ann eve/ben
 ConversationPartner.lastMessage             | -      | -       | ann-eve ben-eve eve-fay                         | ann-ben                 | ann-ben                 | -       | ann-ben
 ConversationPartner.unreadCount             | -      | -       | n                                               | n                       | n                       | -       | n
 ConversationPartner.user                    | -      | -       | ann ben fay                                     | ben                     | ann                     | -       | ben
-ConversationPartnerConnection.edges         | -      | -       | […]                                             | […]                     | […]                     | -       | […]
-ConversationPartnerConnection.nodes         | -      | -       | […]                                             | […]                     | […]                     | -       | […]
+ConversationPartnerConnection.edges         | -      | -       | [] […]                                          | [] […]                  | [] […]                  | -       | [] […]
+ConversationPartnerConnection.nodes         | -      | -       | [] […]                                          | [] […]                  | [] […]                  | -       | [] […]
 ConversationPartnerConnection.pageInfo      | -      | -       | {…}                                             | {…}                     | {…}                     | -       | {…}
 ConversationPartnerEdge.cursor              | -      | -       | eve                                             | ann                     | ben                     | -       | ann
 ConversationPartnerEdge.node                | -      | -       | eve/fay                                         | ann/ben                 | ben/ann                 | -       | ann/ben
@@ -162,10 +162,10 @@ MessageSent.message                         | -      | -       | ann-eve ben-eve
 MessageSent.recipient                       | -      | -       | eve                                             | ben                     | ben                     | -       | ben
 MessageSent.sender                          | -      | -       | ann ben fay                                     | ann                     | ann                     | -       | ann
 Node.id                                     | -      | -       | ben                                             | ann ann-ben ann/ben ben | ann-ben ben ben/ann     | ben     | ann ann-ben ann/ben ben
-PageInfo.endCursor                          | -      | -       | eve null                                        | ann ann-ben null        | ann-ben ben             | -       | ann ann-ben null
+PageInfo.endCursor                          | -      | -       | eve null                                        | ann ann-ben null        | ann-ben ben null        | -       | ann ann-ben null
 PageInfo.hasNextPage                        | -      | -       | y/n                                             | y/n                     | y/n                     | -       | y/n
 PageInfo.hasPreviousPage                    | -      | -       | y/n                                             | y/n                     | y/n                     | -       | y/n
-PageInfo.startCursor                        | -      | -       | eve null                                        | ann ann-ben null        | ann-ben ben             | -       | ann ann-ben null
+PageInfo.startCursor                        | -      | -       | eve null                                        | ann ann-ben null        | ann-ben ben null        | -       | ann ann-ben null
 ReadConversationPayload.conversationPartner | -      | -       | eve/fay null                                    | ann/ben                 | ben/ann                 | -       | ann/ben
 ReadConversationPayload.inbox               | -      | -       | eve                                             | ann                     | ben                     | -       | ann
 ReadConversationPayload.readCount           | -      | -       | n                                               | n                       | n                       | -       | n
@@ -175,8 +175,8 @@ ReadMessagePayload.message                  | -      | -       | eve-fay        
 SendMessagePayload.conversationPartner      | -      | -       | eve/ann eve/ben                                 | ann/ben                 | ben/ann                 | -       | ann/ben
 SendMessagePayload.inbox                    | -      | -       | eve                                             | ann                     | ben                     | -       | ann
 SendMessagePayload.message                  | -      | -       | ann-eve ben-eve                                 | ann-ben                 | ann-ben                 | -       | ann-ben
-UnreadMessageConnection.edges               | -      | -       | […]                                             | []                      | […]                     | -       | []
-UnreadMessageConnection.nodes               | -      | -       | […]                                             | []                      | […]                     | -       | []
+UnreadMessageConnection.edges               | -      | -       | [] […]                                          | []                      | [] […]                  | -       | []
+UnreadMessageConnection.nodes               | -      | -       | [] […]                                          | []                      | [] […]                  | -       | []
 UnreadMessageConnection.pageInfo            | -      | -       | {…}                                             | {…}                     | {…}                     | -       | {…}
 UnreadMessageConnection.totalCount          | -      | -       | n                                               | n                       | n                       | -       | n
 UpsertUsersPayload.users                    | -      | -       | -                                               | -                       | -                       | [] […]  | [] […]
