@@ -13,6 +13,8 @@ pub mod auth;
 pub mod chat;
 pub mod config;
 pub mod demo;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod graphql;
 mod http;
 pub mod signals;

@@ -6,6 +6,7 @@
 
 mod crypto;
 mod file;
+pub(crate) mod fuzz;
 mod jwks;
 mod key;
 mod mint;

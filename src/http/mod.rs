@@ -7,6 +7,7 @@ mod connection;
 mod cors;
 mod documents;
 mod events;
+pub(crate) mod fuzz;
 mod gate;
 mod health;
 mod origin;

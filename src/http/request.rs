@@ -206,7 +206,7 @@ pub(super) fn expiry(identity: &Identity) -> Instant {
     Instant::now() + left.min(Duration::from_hours(24 * 365))
 }
 
-fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
+pub(super) fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
     let bad = |_| {
         Refusal::new(
             ErrorCode::BadUserInput,
@@ -248,7 +248,7 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<A
     Asked::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -12,6 +12,7 @@ mod support;
 #[macro_use]
 mod harness;
 
+mod access;
 mod bombs;
 mod cli;
 mod college;
@@ -20,6 +21,7 @@ mod dev;
 mod documents;
 mod events;
 mod follower;
+mod fuzz;
 mod handshake;
 mod identity;
 mod import;

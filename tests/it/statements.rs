@@ -16,13 +16,13 @@ use crate::harness::{
 const MANY: usize = 102;
 
 /// What ran on one database.
-struct Log<'a> {
-    database: &'a str,
+pub(crate) struct Log<'a> {
+    pub(crate) database: &'a str,
 }
 
 impl Log<'_> {
     /// Every statement so far, by its first line.
-    fn statements(&self) -> Vec<String> {
+    pub(crate) fn statements(&self) -> Vec<String> {
         let log = std::fs::read_to_string(postgres().path().join("postgres.log")).unwrap();
         let prefix = format!("{}|LOG:  ", self.database);
         let lines = log.lines().filter_map(|line| line.strip_prefix(&prefix));
@@ -115,7 +115,8 @@ async fn correspondence(server: &TestServer) -> (User, User, String) {
     (ann, ben, id)
 }
 
-async fn logged() -> TestDatabase {
+/// A database whose statements are logged.
+pub(crate) async fn logged() -> TestDatabase {
     let database = TestDatabase::new(Kind::Postgres).await;
     database
         .execute(&format!(

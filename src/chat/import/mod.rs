@@ -66,6 +66,15 @@ pub async fn csv(
     write::store(store, history, clock.now(), progress).await
 }
 
+/// How many messages such a file holds, without storing any.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(data: &[u8], limits: &Limits, now: i64) -> Result<usize, Faults> {
+    let history = file::parse(data, limits, now)?;
+    Ok(history.lines.len())
+}
+
 /// Why nothing was imported. Its `Display` is for the person who runs the import, and knows which file it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {

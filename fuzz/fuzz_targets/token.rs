@@ -1,0 +1,3 @@
+#![no_main]
+
+directmessages_fuzz::target!("token");
