@@ -131,6 +131,8 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
             "entity",
             "jsonwebtoken",
             "serde_json",
+            "tokio",
+            "tokio_util",
             "uuid",
         ],
         &["auth", "chat", "http"],

@@ -21,7 +21,7 @@ use super::{
     address::Address,
     documents::Documents,
     gate::{Gate, Limits, Params, Prepared, Refusal},
-    params::Sent,
+    params::Asked,
     request, socket,
 };
 use crate::{
@@ -33,6 +33,9 @@ use crate::{
 const KEPT: usize = 16;
 /// The most errors that one refusal tells.
 const MOST_ERRORS: usize = 10;
+
+/// What of a reason a close frame takes.
+const REASON_BYTES: usize = 123;
 
 /// What these targets need, made once.
 pub(crate) struct Http {
@@ -67,7 +70,7 @@ impl Http {
 
     /// A body: its parameters read back as they were, and are judged.
     pub(crate) fn request(&self, data: &[u8]) {
-        match Sent::from_body(data) {
+        match Asked::from_body(data) {
             Ok(sent) => self.sent(sent),
             Err(message) => assert!(!message.is_empty()),
         }
@@ -75,7 +78,7 @@ impl Http {
 
     /// What follows the `?` of a URL, likewise.
     pub(crate) fn url(&self, query: &str) {
-        match Sent::from_url(query) {
+        match Asked::from_url(query) {
             Ok(sent) => self.sent(sent),
             Err(message) => assert!(!message.is_empty()),
         }
@@ -109,15 +112,15 @@ impl Http {
 
     /// A message on a socket, and a request in it.
     pub(crate) fn socket_message(&self, text: &str) {
-        if let Err(reason) = socket::parse(text) {
-            assert!(!reason.is_empty());
+        if let Some(reason) = socket::refusal_of(text) {
+            assert!((1..=REASON_BYTES).contains(&reason.len()), "{reason}");
             return;
         }
         let message: Value = serde_json::from_str(text).expect("a message is JSON");
         if message["type"] != "subscribe" {
             return;
         }
-        match Sent::from_json(message["payload"].clone()) {
+        match Asked::from_json(message["payload"].clone()) {
             Ok(sent) => self.sent(sent),
             Err(reason) => assert!(!reason.is_empty()),
         }
@@ -158,7 +161,7 @@ impl Http {
         assert_eq!(address(&headers, 2), address(&headers, 2));
     }
 
-    fn sent(&self, sent: Sent) {
+    fn sent(&self, sent: Asked) {
         reads_back(&sent);
         match self.documents.find(sent) {
             Ok(params) => {
@@ -272,7 +275,7 @@ fn accepts(headers: &HeaderMap) {
 }
 
 /// The same parameters come by a body, and by a URL.
-fn reads_back(sent: &Sent) {
+fn reads_back(sent: &Asked) {
     if sent.variables.values().any(has_float) {
         return;
     }
@@ -283,7 +286,7 @@ fn reads_back(sent: &Sent) {
         "variables": sent.variables,
     });
     assert_eq!(
-        Sent::from_body(body.to_string().as_bytes()).as_ref(),
+        Asked::from_body(body.to_string().as_bytes()).as_ref(),
         Ok(sent)
     );
     // By URL, an empty parameter is none.
@@ -304,7 +307,7 @@ fn reads_back(sent: &Sent) {
             url.push_str(&format!("&{name}={}", encoded(value)));
         }
     }
-    assert_eq!(Sent::from_url(&url).as_ref(), Ok(sent));
+    assert_eq!(Asked::from_url(&url).as_ref(), Ok(sent));
 }
 
 fn encoded(text: &str) -> String {

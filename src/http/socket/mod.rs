@@ -15,6 +15,12 @@ const PROTOCOL: &str = "graphql-transport-ws";
 /// The library's default of 128 KB for each socket would be most of what a listener takes.
 const READ_BUFFER: usize = 2_048;
 
+/// Why a text is no message of a client's, as a close frame tells it.
+pub(super) fn refusal_of(text: &str) -> Option<String> {
+    let refused = protocol::parse(text).err();
+    refused.map(|reason| protocol::cut(&reason).to_owned())
+}
+
 /// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
 pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
     let headers = &head.headers;
