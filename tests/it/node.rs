@@ -38,7 +38,7 @@ fn bound(program: &str) -> Command {
     command
 }
 
-/// Runs a command, and shows what it printed where it fails.
+/// Runs a command, and shows what it printed: as cargo does, only where it fails or `--nocapture` asks for it.
 fn run(command: &mut Command) {
     let output = command
         .stdin(Stdio::piped())
@@ -51,10 +51,10 @@ fn run(command: &mut Command) {
             "{command:?} cannot run ({error}): Node.js 20 with npm is needed, ./test installs it"
         )
     });
+    print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(
         output.status.success(),
-        "{command:?} failed:\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
+        "{command:?} failed:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
