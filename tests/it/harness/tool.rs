@@ -30,7 +30,7 @@ pub(crate) fn bound(program: &str) -> Command {
     command
 }
 
-/// Runs a command, and shows what it printed where it fails.
+/// Runs a command, and shows what it printed: as cargo does, only where it fails or `--nocapture` asks for it.
 pub(crate) fn run(command: &mut Command) {
     let output = command
         .stdin(Stdio::piped())
@@ -43,10 +43,10 @@ pub(crate) fn run(command: &mut Command) {
         Some(NOT_FOUND) => " (a program is missing: ./test installs what the tests need)",
         _ => "",
     };
+    print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(
         output.status.success(),
-        "{command:?} failed{advice}:\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
+        "{command:?} failed{advice}:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
 }

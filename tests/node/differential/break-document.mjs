@@ -84,12 +84,12 @@ export const documentBreakers = [
     node.alias = name(others.length > 0 ? (chance.pick(others).alias ?? chance.pick(others).name).value : chance.pick(FIELDS));
   })],
   [2, 'a field again under another’s key, deeper', insertSelection((chance, document) => {
-    const fields = places(document).map(({ node }) => node).filter(ofKind(Kind.FIELD));
+    const fields = [field('id'), ...places(document).map(({ node }) => node).filter(ofKind(Kind.FIELD))];
     return inlineFragment(undefined, [{ ...copy(chance.pick(fields)), alias: chance.pick(fields).alias }]);
   })],
   [2, 'a selection moved elsewhere', insertSelection((chance, document) => {
-    const from = places(document).filter(({ node }) => [Kind.FIELD, Kind.INLINE_FRAGMENT].includes(node.kind));
-    return copy(chance.pick(from).node);
+    const movable = places(document).map(({ node }) => node).filter(ofKind(Kind.FIELD, Kind.INLINE_FRAGMENT));
+    return movable.length > 0 ? copy(chance.pick(movable)) : field('id');
   })],
   // Arguments and values
   [2, 'an unknown argument', on(ofKind(Kind.FIELD, Kind.DIRECTIVE), (node, chance) =>
@@ -98,6 +98,7 @@ export const documentBreakers = [
   [2, 'an argument removed', remove(Kind.ARGUMENT)],
   [1, 'an argument repeated', repeat(Kind.ARGUMENT)],
   [6, 'another value', on(isValue, (_node, chance, { holder, key }) => void (holder[key] = copy(chance.pick(VALUES))))],
+  [2, 'null for a value', on(isValue, (_node, _chance, { holder, key }) => void (holder[key] = literal(null)))],
   [1, 'a value in a list', on(isValue, (node, _chance, { holder, key }) => void (holder[key] = { kind: Kind.LIST, values: [node] }))],
   [2, 'an input field renamed', on(ofKind(Kind.OBJECT_FIELD), (node, chance) => void (node.name = name(chance.pick(ARGUMENTS))))],
   [1, 'an input field removed', remove(Kind.OBJECT_FIELD)],

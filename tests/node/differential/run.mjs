@@ -11,8 +11,9 @@ export async function run(judge, requests) {
   const differences = [];
   const outcomes = {};
   const start = performance.now();
+  const queue = requests[Symbol.iterator]();
   const worker = async () => {
-    for (const request of requests) {
+    for (const request of queue) {
       const difference = await compare(judge, request, (outcome) => {
         outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
       });

@@ -36,6 +36,8 @@ export async function world() {
   const pages = [conversation, conversationPartners, unreadMessages];
   return {
     token: ann.token,
+    /** To whom the message with the known key went. */
+    ben: ben.id,
     /** Whom a message would reach. */
     reachable: new Set([ben.id, stranger.id]),
     pools: {
