@@ -4,6 +4,8 @@ use axum::{
     response::Response,
 };
 
+use super::{accept::MediaType, answer, request::bad_request};
+
 /// GraphiQL, one page with everything in it, as `web/build.mjs` makes it.
 const GRAPHIQL: &[u8] = include_bytes!("../../web/dist/graphiql.html.gz");
 
@@ -11,10 +13,9 @@ pub(super) async fn graphiql(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT_ENCODING);
     let accepts = accepts.and_then(|value| value.to_str().ok()).unwrap_or("*");
     if !accepts.contains("gzip") && !accepts.contains('*') {
-        let mut response =
-            Response::new(Body::from("this page is sent with Content-Encoding: gzip"));
-        *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
-        return response;
+        let message = "Accept-Encoding: this page is sent as gzip";
+        let refusal = bad_request(StatusCode::NOT_ACCEPTABLE, message);
+        return answer::refused(MediaType::Json, &refusal);
     }
     let mut response = Response::new(Body::from(GRAPHIQL));
     let headers = response.headers_mut();
