@@ -1,8 +1,9 @@
 //! From a token to who is asking: the only place that sees a token.
 //!
-//! [`Verifier`] judges tokens by the [`key`]s it knows, each pinned to one algorithm. Where they come from, [`file`]s and
-//! a [`jwks`], is asked again every so often and when a token is by a key that is not known ([`refresh`]), by a task of
-//! its own: who asks with a known key never waits. [`crypto`] checks the signatures, [`mint`] makes tokens for trying.
+//! [`Verifier`] judges tokens by the keys it knows, each pinned to one algorithm (`key`). Where they come from, files
+//! (`file`) and a JWKS (`jwks`), is asked again every so often and when a token is by a key that is not known, by a task of
+//! its own (`refresh`): who asks with a known key never waits. `crypto` checks the signatures, `mint` makes tokens for
+//! trying.
 
 mod crypto;
 mod file;

@@ -84,6 +84,8 @@ fn the_settings_have_the_names_of_the_design() {
         ("database-url", "DATABASE_URL"),
         ("listen", "LISTEN"),
         ("jwt-secret", "JWT_SECRET"),
+        ("jwt-public-key", "JWT_PUBLIC_KEY"),
+        ("jwt-jwks-url", "JWT_JWKS_URL"),
         ("jwt-issuer", "JWT_ISSUER"),
         ("jwt-audience", "JWT_AUDIENCE"),
     ] {

@@ -241,7 +241,7 @@ async fn a_server_starts_without_its_jwks_and_recovers() {
         ];
         match Socket::open_with(server.address, &headers).await.err() {
             Some(tokio_tungstenite::tungstenite::Error::Http(response)) => {
-                assert_eq!(response.status(), 503)
+                assert_eq!(response.status(), 503);
             }
             other => panic!("the upgrade is refused: {other:?}"),
         }
