@@ -24,8 +24,9 @@ use std::{any::Any, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::Request,
-    http::{Extensions, HeaderMap, StatusCode},
+    extract::{Request, State},
+    http::{Extensions, HeaderMap, Method, StatusCode, header::ORIGIN},
+    middleware::{self, Next},
     response::Response,
     routing,
 };
@@ -156,27 +157,32 @@ impl Server {
 /// Every path, with GraphiQL where it is asked for.
 pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
     let mut router = Router::new()
-        .route(
-            "/graphql",
-            routing::get(request::get)
-                .post(request::post)
-                .options(request::options),
-        )
+        .route("/graphql", routing::get(request::get).post(request::post))
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
     if graphiql {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
-    let router = router
+    let preflights = cors::layer(&server.bounds.sockets.allowed_origins);
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(cors::layer(&server.bounds.sockets.allowed_origins));
-    router
+        .layer(preflights)
+        .layer(middleware::from_fn(plain_options))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(server)
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+/// Answers an OPTIONS request that is no browser's preflight, before it is taken for one.
+async fn plain_options(request: Request, next: Next) -> Response {
+    let is_plain = request.method() == Method::OPTIONS && !request.headers().contains_key(ORIGIN);
+    match request.uri().path() {
+        "/graphql" if is_plain => request::options(),
+        _ => next.run(request).await,
+    }
+}
+
+async fn method_not_allowed(State(server): State<Arc<Server>>, request: Request) -> Response {
     let path = request.uri().path();
     let methods = if path == "/graphql" {
         request::METHODS
@@ -187,7 +193,7 @@ async fn method_not_allowed(request: Request) -> Response {
         "{} is not allowed at {path}: it takes {methods}",
         request.method()
     );
-    let mut response = refused(&request, StatusCode::METHOD_NOT_ALLOWED, message);
+    let mut response = refused(&server, request, StatusCode::METHOD_NOT_ALLOWED, message).await;
     let allow = axum::http::HeaderValue::from_static(methods);
     response
         .headers_mut()
@@ -195,17 +201,25 @@ async fn method_not_allowed(request: Request) -> Response {
     response
 }
 
-async fn not_found(request: Request) -> Response {
+async fn not_found(State(server): State<Arc<Server>>, request: Request) -> Response {
     let message = format!(
         "there is nothing at {}: GraphQL is at /graphql",
         request.uri().path()
     );
-    refused(&request, StatusCode::NOT_FOUND, message)
+    refused(&server, request, StatusCode::NOT_FOUND, message).await
 }
 
-fn refused(request: &Request, status: StatusCode, message: String) -> Response {
-    let refusal = request::bad_request(status, message);
-    let accepts = Accepts::of(request.headers());
+async fn refused(
+    server: &Server,
+    request: Request,
+    status: StatusCode,
+    message: String,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let received = request::receive(server, &head.headers, body).await;
+    let refusal = received.err();
+    let refusal = refusal.unwrap_or_else(|| request::bad_request(status, message));
+    let accepts = Accepts::of(&head.headers);
     answer::refused(accepts.answer_or_json(), &refusal)
 }
 

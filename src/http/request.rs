@@ -8,7 +8,7 @@ use std::{
 
 use apollo_compiler::ast::OperationType;
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -69,8 +69,8 @@ fn wants_socket(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// OPTIONS: what this path takes. (A browser's preflight is answered before it comes here.)
-pub(super) async fn options() -> Response {
+/// OPTIONS: what this path takes.
+pub(super) fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -219,12 +219,23 @@ pub(super) fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Asked, Refusal> {
+    // Also what is refused for its type is read before: a client that still writes would not hear the answer.
+    let body = receive(server, headers, body).await?;
     if !is_json(headers) {
         return Err(bad_request(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Content-Type: send the operation as application/json, in UTF-8",
         ));
     }
+    Asked::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
+}
+
+/// The bytes of a body, as many as may be.
+pub(super) async fn receive(
+    server: &Server,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Refusal> {
     let limit = server.bounds.body_limit;
     let too_large = || {
         let message = format!("the body is longer than {limit} bytes: send less at a time");
@@ -241,11 +252,10 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<A
         let message = format!("the body did not come within {seconds} seconds: send it again");
         return Err(bad_request(StatusCode::REQUEST_TIMEOUT, message));
     };
-    let body = body.map_err(|error| match error.source() {
+    body.map_err(|error| match error.source() {
         Some(source) if source.is::<LengthLimitError>() => too_large(),
         _ => bad_request(StatusCode::BAD_REQUEST, "the body broke off: send it again"),
-    })?;
-    Asked::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
+    })
 }
 
 pub(super) fn is_json(headers: &HeaderMap) -> bool {

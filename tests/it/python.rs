@@ -13,7 +13,7 @@ const PING_SECONDS: &str = "2";
 
 async fn suite(name: &'static str, kind: Kind) {
     let database = TestDatabase::new(kind).await;
-    let flags = ["--graphiql", "--socket-ping", PING_SECONDS];
+    let flags = ["--graphiql", "--keep-alive", PING_SECONDS];
     let server = Process::serve(&database, &flags).await;
     let url = format!("http://{}", server.address);
     let tested = tokio::task::spawn_blocking(move || {

@@ -10,9 +10,9 @@ use apollo_compiler::{
 use super::{
     Params, Prepared, Refusal, expand,
     lists::Lists,
-    measure, message,
+    measure, message, place,
     price::{self, root_fields},
-    usage,
+    syntax, usage,
     values::Values,
     variables,
 };
@@ -88,6 +88,11 @@ impl Checker {
 
     fn parse(&self, text: &str) -> Result<ast::Document, Refusal> {
         let tokens = usize::try_from(self.limits.prices.token_limit).unwrap_or(usize::MAX);
+        let text = syntax::readable(text, tokens).map_err(|offset| {
+            let message = "Syntax Error: Expected \":\" and a value after the name.";
+            let place = place::in_text(text, offset);
+            Refusal::at(ErrorCode::GraphqlParseFailed, message, Some(place))
+        })?;
         let mut parser = Parser::new().recursion_limit(NESTING).token_limit(tokens);
         let parsed = parser.parse_ast(text, "document");
         let limit_place = || {
@@ -133,6 +138,14 @@ impl Checker {
         let variables = variables::coerce(&self.schema, document, operation, &params.variables)?;
         let values = Values::new(&variables);
         let price = price::price(self, document, operation, &values)?;
+        if let Some(variable) = values.null_condition() {
+            return Err(Refusal::new(
+                ErrorCode::BadUserInput,
+                format!(
+                    "Variable \"${variable}\" is the condition of @skip or @include, and may not be null there."
+                ),
+            ));
+        }
         expand::expand(self, document, operation, values, &price)
     }
 }

@@ -2,7 +2,7 @@
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
-    ast::{self, OperationType},
+    ast::{self, OperationType, Type},
     collections::{HashMap, IndexMap},
     executable::{self, Operation, Selection, SelectionSet},
     schema::ExtendedType,
@@ -250,14 +250,41 @@ impl<'a> Expansion<'a> {
             let Some(value) = self.values.of(&argument.value) else {
                 continue;
             };
-            let definition = field.definition.argument_by_name(&argument.name);
-            let never_null = definition.is_some_and(|definition| definition.ty.is_non_null());
-            if never_null && value == Value::Null {
-                return Err(format!("the argument {} may not be null", argument.name));
+            // Introspection's only argument that may be null: as if it were left out.
+            if argument.name == "includeDeprecated" && value == Value::Null {
+                continue;
+            }
+            if let Some(definition) = field.definition.argument_by_name(&argument.name) {
+                self.no_null(&value, &definition.ty, &argument.name)?;
             }
             arguments.push((argument.name.to_string(), value));
         }
         Ok(arguments)
+    }
+
+    /// A variable's null may stand where its type lets it, and only now meets a place that is never null.
+    fn no_null(&self, value: &Value, ty: &Type, place: &str) -> Result<(), String> {
+        match value {
+            Value::Null if ty.is_non_null() => Err(format!("{place} may not be null")),
+            Value::List(items) if ty.is_list() => items
+                .iter()
+                .try_for_each(|item| self.no_null(item, ty.item_type(), place)),
+            Value::Object(given) => {
+                let input = self.checker.schema.types.get(ty.inner_named_type());
+                let Some(ExtendedType::InputObject(input)) = input else {
+                    return Ok(());
+                };
+                input.fields.values().try_for_each(|field| {
+                    let place = format!("{place}.{}", field.name);
+                    match given.get(field.name.as_str()) {
+                        Some(value) => self.no_null(value, &field.ty, &place),
+                        None if field.is_required() => Err(format!("{place} is needed")),
+                        None => Ok(()),
+                    }
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn refuse(&mut self, key: &Name, offset: usize, message: String) {

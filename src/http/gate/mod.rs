@@ -19,6 +19,7 @@ mod place;
 mod price;
 mod refusal;
 mod shape;
+mod syntax;
 mod usage;
 mod values;
 mod variables;

@@ -1,5 +1,7 @@
 //! The variables of a request, in the places where the document names them.
 
+use std::cell::RefCell;
+
 use apollo_compiler::{
     Name,
     ast::{self, DirectiveList},
@@ -14,6 +16,8 @@ use super::variables::{Coerced, number_of};
 pub(super) struct Values<'a> {
     variables: &'a Coerced,
     sizes: HashMap<&'a str, Size>,
+    /// A variable that is null where a condition was asked for.
+    null_condition: RefCell<Option<Name>>,
 }
 
 /// What a variable's value holds.
@@ -32,6 +36,7 @@ impl<'a> Values<'a> {
         Self {
             variables,
             sizes: sizes.collect(),
+            null_condition: RefCell::default(),
         }
     }
 
@@ -41,11 +46,23 @@ impl<'a> Values<'a> {
             let argument = directives.get(name)?.specified_argument_by_name("if")?;
             match &**argument {
                 ast::Value::Boolean(condition) => Some(*condition),
-                ast::Value::Variable(name) => self.variables.get(name.as_str())?.as_bool(),
+                ast::Value::Variable(name) => {
+                    let value = self.variables.get(name.as_str())?;
+                    if value.is_null() {
+                        self.null_condition.replace(Some(name.clone()));
+                    }
+                    value.as_bool()
+                }
                 _ => None,
             }
         };
         condition("skip") != Some(true) && condition("include") != Some(false)
+    }
+
+    /// A variable that was null where [`Values::included`] met it as a condition. Its type lets it be null only because it
+    /// has a default.
+    pub(super) fn null_condition(&self) -> Option<Name> {
+        self.null_condition.borrow().clone()
     }
 
     /// A whole number, given as it is or by a variable.

@@ -12,7 +12,39 @@ export const deliberate = [
       'of another object type is valid to it, though the specification wants one response shape for one key.',
     applies: invalidHere(/conflict because they return conflicting types/, /__typename/),
   },
+  {
+    reason:
+      'Introspection says what the specification of October 2021 has; isOneOf and deprecated directives are younger, and ' +
+      'this API has neither.',
+    // What stands only there is unused besides, to us.
+    applies: ({ theirs, ours }) =>
+      !theirs.outcome.startsWith('GRAPHQL') &&
+      ours?.errors?.some(({ message }) => /"(isOneOf|includeDeprecated|isDeprecated|deprecationReason)"/.test(message)),
+  },
+  {
+    reason:
+      'Introspection of lists within lists of the schema is a matter of price here, told once operation and variables are ' +
+      'known. graphql-js has a rule of validation for it that newer releases recommend.',
+    applies: ({ theirs, ours, ...request }) =>
+      theirs.outcome === 'GRAPHQL_VALIDATION_FAILED' && /__schema|__type/.test(request.text) && nestsIntrospection(theirs, ours),
+  },
+  {
+    reason:
+      'A variable that is null where @skip or @include asks for its condition: graphql-js fails while it collects the ' +
+      'fields around it, when others may have run. Here nothing runs.',
+    applies: ({ ours, ...request }) =>
+      /@(skip|include)/.test(request.text) &&
+      ours?.errors?.length === 1 &&
+      /is the condition of @skip or @include, and may not be null/.test(ours.errors[0].message),
+  },
 ];
+
+/** graphql-js refuses nothing but the depth of introspection, and we refuse that, or what comes first here. */
+function nestsIntrospection(theirs, ours) {
+  const codes = ['QUERY_TOO_COMPLEX', 'BAD_USER_INPUT', 'BAD_REQUEST'];
+  const onlyDepth = theirs.messages?.every((message) => message === 'Maximum introspection depth exceeded');
+  return onlyDepth && (ours?.data !== undefined || ours?.errors?.every(({ extensions }) => codes.includes(extensions.code)));
+}
 
 /** We refuse the document for this reason alone, and graphql-js got further with it. */
 function invalidHere(reason, text) {

@@ -41,10 +41,11 @@ describe('a preflight', () => {
     });
   }
 
-  test('from an allowed origin grants no header that is not asked for by name', async () => {
-    const response = await preflight(ALLOWED[0], { 'access-control-request-headers': 'x-other' });
+  test('from an allowed origin grants the headers that a client adds of its own', async () => {
+    const name = 'apollographql-client-name';
+    const response = await preflight(ALLOWED[0], { 'access-control-request-headers': name });
     const headers = listed(response, 'access-control-allow-headers');
-    assert.ok(!headers.includes('x-other') && !headers.includes('*'), `${headers}`);
+    assert.ok(headers.includes(name), `${headers}`);
   });
 
   for (const origin of STRANGE) {
@@ -107,5 +108,5 @@ function assertReadable(response, origin) {
   assert.equal(response.headers['access-control-allow-origin'], origin, `${response.status}`);
   assert.ok(listed(response, 'vary').includes('origin'), response.headers.vary);
   const exposed = listed(response, 'access-control-expose-headers');
-  for (const header of ['retry-after', 'x-request-id']) assert.ok(exposed.includes(header), `${header} is not in ${exposed}`);
+  assert.ok(exposed.includes('retry-after'), `${exposed}`);
 }
