@@ -28,7 +28,7 @@ pub type Target = fn(&Fuzz, &[u8]);
 pub const TARGETS: [(&str, Target); 14] = [
     ("content", content),
     ("document", |fuzz, data| {
-        on_text(data, |text| fuzz.http.document(text))
+        on_text(data, |text| fuzz.http.document(text));
     }),
     ("headers", |_, data| Http::headers(data)),
     ("id", id),
@@ -39,11 +39,11 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("selection", |fuzz, data| fuzz.http.selection(data)),
     ("signal_cursor", signal_cursor),
     ("socket_message", |fuzz, data| {
-        on_text(data, |text| fuzz.http.socket_message(text))
+        on_text(data, |text| fuzz.http.socket_message(text));
     }),
     ("token", token),
     ("url", |fuzz, data| {
-        on_text(data, |text| fuzz.http.url(text))
+        on_text(data, |text| fuzz.http.url(text));
     }),
     ("user", user),
 ];

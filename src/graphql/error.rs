@@ -84,6 +84,18 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Logs an internal error, once, under the id that the client is told in place of its cause.
+    #[must_use]
+    pub fn log(&self) -> Option<Uuid> {
+        let request_id = (self.code == ErrorCode::Internal).then(Uuid::new_v4);
+        if let Some(request_id) = request_id {
+            tracing::error!(%request_id, cause = ?self.cause, "a request failed: {}", self.message);
+        }
+        request_id
+    }
+}
+
 impl From<chat::Error> for Error {
     fn from(error: chat::Error) -> Self {
         let message = error.to_string();
@@ -111,10 +123,7 @@ impl From<chat::Error> for Error {
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
-        let request_id = (error.code == ErrorCode::Internal).then(Uuid::new_v4);
-        if let Some(request_id) = request_id {
-            tracing::error!(%request_id, cause = ?error.cause, "a request failed: {}", error.message);
-        }
+        let request_id = error.log();
         let client = async_graphql::Error::new(error.message);
         client.extend_with(|_, extensions| {
             extensions.set("code", error.code.name());

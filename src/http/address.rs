@@ -40,6 +40,10 @@ impl Address {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    reason = "addresses that are written here are addresses"
+)]
 mod tests {
     use super::*;
 

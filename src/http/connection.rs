@@ -50,7 +50,7 @@ pub(crate) async fn serve(
         std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        served = server.serve(service) => served,
+        ended = server.serve(service) => ended,
         never = stop => match never {},
     }
 }

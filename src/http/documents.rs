@@ -134,8 +134,7 @@ impl Documents {
             (Self::Trusted(known), None, Some(name)) => {
                 known.get(name).ok_or_else(not_allowed)?.to_string()
             }
-            (Self::Open(_), Some(text), None) => text,
-            (Self::Open(None), Some(text), Some(_)) => text,
+            (Self::Open(_), Some(text), None) | (Self::Open(None), Some(text), Some(_)) => text,
             (Self::Open(Some(_)), Some(text), Some(name)) => {
                 if sha256(&text) != name {
                     return Err(Refusal::new(
@@ -150,13 +149,13 @@ impl Documents {
                 return Err(Refusal::new(code, "PersistedQueryNotSupported"));
             }
             // Clients know these answers by their texts, and send the query itself.
-            (Self::Open(Some(kept)), None, Some(name)) => match kept.get(name) {
-                Some(text) => text.to_string(),
-                None => {
+            (Self::Open(Some(kept)), None, Some(name)) => {
+                let not_found = || {
                     let code = ErrorCode::PersistedQueryNotFound;
-                    return Err(Refusal::new(code, "PersistedQueryNotFound"));
-                }
-            },
+                    Refusal::new(code, "PersistedQueryNotFound")
+                };
+                kept.get(name).ok_or_else(not_found)?.to_string()
+            }
         };
         Ok(Params {
             query,

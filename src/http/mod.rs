@@ -224,6 +224,7 @@ async fn refused(
 }
 
 /// A defect: told like every other internal error, instead of a connection that breaks off.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => (*message).to_owned(),

@@ -88,7 +88,7 @@ impl Asked {
                 "operationName" => json.operation_name = Some(value.into_owned()),
                 "variables" => json.variables = serde_json::from_str(&value).map_err(no_object)?,
                 "extensions" => {
-                    json.extensions = serde_json::from_str(&value).map_err(no_object)?
+                    json.extensions = serde_json::from_str(&value).map_err(no_object)?;
                 }
                 _ => {}
             }

@@ -1,7 +1,6 @@
 //! Requests by HTTP: from bytes to a GraphQL request, with a clear error for whatever is none.
 
 use std::{
-    error::Error as _,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,12 +11,12 @@ use axum::{
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE},
+        header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, UPGRADE},
         request::Parts,
     },
     response::Response,
 };
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
@@ -31,6 +30,10 @@ use crate::{
 
 /// The methods of `/graphql`.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS, POST";
+
+/// How long, and how many times the limit, what is too long is read on.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMES: usize = 8;
 
 /// POST: queries and mutations, as JSON.
 pub(super) async fn post(State(server): State<Arc<Server>>, request: Request) -> Response {
@@ -234,28 +237,62 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<A
 pub(super) async fn receive(
     server: &Server,
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
 ) -> Result<Bytes, Refusal> {
     let limit = server.bounds.body_limit;
-    let too_large = || {
-        let message = format!("the body is longer than {limit} bytes: send less at a time");
-        bad_request(StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let reading = axum::body::to_bytes(body, limit);
-    let Ok(body) = tokio::time::timeout(server.bounds.body_timeout, reading).await else {
-        let seconds = server.bounds.body_timeout.as_secs_f64();
-        let message = format!("the body did not come within {seconds} seconds: send it again");
-        return Err(bad_request(StatusCode::REQUEST_TIMEOUT, message));
+    let reading = async {
+        if length.is_some_and(|length| length > limit as u64) {
+            return Err(Unread::TooLong);
+        }
+        let read = Limited::new(&mut body, limit).collect().await;
+        let read = read.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Unread::TooLong
+            } else {
+                Unread::BrokenOff
+            }
+        })?;
+        Ok(read.to_bytes())
     };
-    body.map_err(|error| match error.source() {
-        Some(source) if source.is::<LengthLimitError>() => too_large(),
-        _ => bad_request(StatusCode::BAD_REQUEST, "the body broke off: send it again"),
-    })
+    let read = tokio::time::timeout(server.bounds.body_timeout, reading).await;
+    match read {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Unread::TooLong)) => {
+            if !headers.contains_key(EXPECT) {
+                let _ = tokio::time::timeout(LINGER, discard(body, LINGER_TIMES * limit)).await;
+            }
+            let message = format!("the body is longer than {limit} bytes: send less at a time");
+            Err(bad_request(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        Ok(Err(Unread::BrokenOff)) => Err(bad_request(
+            StatusCode::BAD_REQUEST,
+            "the body broke off: send it again",
+        )),
+        Err(_) => {
+            let seconds = server.bounds.body_timeout.as_secs_f64();
+            let message = format!("the body did not come within {seconds} seconds: send it again");
+            Err(bad_request(StatusCode::REQUEST_TIMEOUT, message))
+        }
+    }
+}
+
+/// Why a body was not read.
+enum Unread {
+    TooLong,
+    BrokenOff,
+}
+
+/// Reads on past a limit, so that a client that still writes hears the answer; one that waits to be asked is not.
+async fn discard(mut body: Body, most: usize) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > most {
+            return;
+        }
+    }
 }
 
 pub(super) fn is_json(headers: &HeaderMap) -> bool {

@@ -304,7 +304,7 @@ fn reads_back(sent: &Asked) {
         ("operationName", &sent.operation_name),
     ] {
         if let Some(value) = value {
-            url.push_str(&format!("&{name}={}", encoded(value)));
+            url.extend(["&", name, "=", &encoded(value)]);
         }
     }
     assert_eq!(Asked::from_url(&url).as_ref(), Ok(sent));

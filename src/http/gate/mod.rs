@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 use self::check::Checker;
 pub(super) use self::{check::Limits, refusal::Refusal, shape::Shape};
-use crate::graphql::{ErrorCode, Operation};
+use crate::graphql::{self, Operation};
 
 /// How many documents' verdicts are kept, and how many bytes of their text. Clients send the same few again and again; a
 /// parsed document takes some twenty times its text. A flood of documents that come once does not push out those that
@@ -141,11 +141,8 @@ impl Gate {
             Arc::new(checker.check(&text))
         });
         checking.await.map_err(|error| {
-            tracing::error!(%error, "a document could not be checked");
-            Refusal::new(
-                ErrorCode::Internal,
-                "this document could not be checked: the server has a defect",
-            )
+            let error = crate::chat::Error::internal(error.to_string());
+            Refusal::from(graphql::Error::from(error))
         })
     }
 }

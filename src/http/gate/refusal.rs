@@ -3,6 +3,7 @@ use std::time::Duration;
 use async_graphql::Pos;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{graphql::ErrorCode, http::answer::whole_seconds};
 
@@ -17,6 +18,8 @@ pub(crate) struct Refusal {
     pub(crate) status: Option<StatusCode>,
     /// How long to wait before the same is asked again.
     pub(crate) retry_after: Option<Duration>,
+    /// Under which an internal error was logged.
+    request_id: Option<Uuid>,
     errors: Vec<(String, Option<Pos>)>,
 }
 
@@ -35,6 +38,7 @@ impl Refusal {
             code,
             status: None,
             retry_after: None,
+            request_id: None,
             errors,
         }
     }
@@ -65,6 +69,9 @@ impl Refusal {
                 error["locations"] = json!([{ "line": at.line, "column": at.column }]);
             }
             error["extensions"] = json!({ "code": code });
+            if let Some(request_id) = self.request_id {
+                error["extensions"]["requestId"] = json!(request_id);
+            }
             if let Some(seconds) = retry_after {
                 error["extensions"]["retryAfter"] = json!(seconds);
             }
@@ -86,7 +93,11 @@ impl Refusal {
 
 impl From<crate::graphql::Error> for Refusal {
     fn from(error: crate::graphql::Error) -> Self {
-        Self::new(error.code, error.message)
+        let request_id = error.log();
+        Self {
+            request_id,
+            ..Self::new(error.code, error.message)
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn readable(text: &str, token_limit: usize) -> Result<Cow<'_, str>, u
         return Ok(Cow::Borrowed(text));
     }
     let mut bytes = text.as_bytes().to_vec();
-    for byte in reader.ignored.into_iter().flat_map(|place| place) {
+    for byte in reader.ignored.into_iter().flatten() {
         // Lines stay lines, so that places stay places.
         if !matches!(bytes[byte], b'\n' | b'\r') {
             bytes[byte] = b' ';
