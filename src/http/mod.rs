@@ -32,6 +32,7 @@ use axum::{
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::{
@@ -157,29 +158,36 @@ impl Server {
 /// Every path, with GraphiQL where it is asked for.
 pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
     let mut router = Router::new()
-        .route("/graphql", routing::get(request::get).post(request::post))
+        .route(
+            "/graphql",
+            routing::get(request::get)
+                .post(request::post)
+                .options(request::options),
+        )
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
     if graphiql {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
-    let preflights = cors::layer(&server.bounds.sockets.allowed_origins);
-    router
+    let cors = cors::layer(&server.bounds.sockets.allowed_origins);
+    let routes = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(preflights)
-        .layer(middleware::from_fn(plain_options))
+        .with_state(server);
+    routes
+        .clone()
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(routes, plain_options))
         .layer(CatchPanicLayer::custom(panicked))
-        .with_state(server)
 }
 
-/// Answers an OPTIONS request that is no browser's preflight, before it is taken for one.
-async fn plain_options(request: Request, next: Next) -> Response {
-    let is_plain = request.method() == Method::OPTIONS && !request.headers().contains_key(ORIGIN);
-    match request.uri().path() {
-        "/graphql" if is_plain => request::options(),
-        _ => next.run(request).await,
+/// Takes an OPTIONS request that is no browser's preflight past the layer that would take it for one.
+async fn plain_options(State(routes): State<Router>, request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS && !request.headers().contains_key(ORIGIN) {
+        let Ok(response) = routes.oneshot(request).await;
+        return response;
     }
+    next.run(request).await
 }
 
 async fn method_not_allowed(State(server): State<Arc<Server>>, request: Request) -> Response {

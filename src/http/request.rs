@@ -73,7 +73,7 @@ fn wants_socket(headers: &HeaderMap) -> bool {
 }
 
 /// OPTIONS: what this path takes.
-pub(super) fn options() -> Response {
+pub(super) async fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();

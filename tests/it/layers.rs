@@ -93,6 +93,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
             "thiserror",
             "tokio",
             "tokio_util",
+            "tower",
             "tower_http",
             "tracing",
             "tungstenite",

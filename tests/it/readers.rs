@@ -130,7 +130,7 @@ impl Reading {
             }
             Reader::Idle => {
                 assert!(self.sequences.len() < MESSAGES, "the flood was no flood");
-                let grown = story.process.peak_memory() - self.memory;
+                let grown = story.process.peak_memory().saturating_sub(self.memory);
                 assert!(grown < MEMORY, "who did not read took {grown} bytes");
             }
             Reader::Back => assert_eq!(self.sequences, all, "everything once, in order"),

@@ -112,7 +112,8 @@ async def test_queries_and_mutations_and_their_errors(transport, ann, ben):
         to_herself = ask(session, SEND, input={"recipientId": ann.id, "content": "hi"})
         assert await codes_of(to_herself) == ["CANNOT_MESSAGE_SELF"]
         assert await codes_of(ask(session, "{ nothing }")) == ["GRAPHQL_VALIDATION_FAILED"]
-        assert await codes_of(ask(session, SEND, input={"content": 1})) == ["BAD_USER_INPUT"]
+        # What is missing, and what is no text.
+        assert await codes_of(ask(session, SEND, input={"content": 1})) == ["BAD_USER_INPUT"] * 2
         assert await ask(session, "{ inbox { unreadCount } }") == {"inbox": {"unreadCount": 0}}
 
 

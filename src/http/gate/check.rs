@@ -6,13 +6,15 @@ use apollo_compiler::{
     schema::Name,
     validation::Valid,
 };
+use async_graphql::Pos;
 
 use super::{
     Params, Prepared, Refusal, expand,
     lists::Lists,
     measure, message, place,
     price::{self, root_fields},
-    syntax, usage,
+    syntax::{self, Unreadable},
+    usage,
     values::Values,
     variables,
 };
@@ -88,10 +90,16 @@ impl Checker {
 
     fn parse(&self, text: &str) -> Result<ast::Document, Refusal> {
         let tokens = usize::try_from(self.limits.prices.token_limit).unwrap_or(usize::MAX);
-        let text = syntax::readable(text, tokens).map_err(|offset| {
-            let message = "Syntax Error: Expected \":\" and a value after the name.";
-            let place = place::in_text(text, offset);
-            Refusal::at(ErrorCode::GraphqlParseFailed, message, Some(place))
+        let text = syntax::readable(text, tokens).map_err(|unreadable| {
+            let at = |offset| Some(place::in_text(text, offset));
+            match unreadable {
+                Unreadable::TooLong(offset) => self.too_long(at(offset)),
+                Unreadable::NoColon(offset) => Refusal::at(
+                    ErrorCode::GraphqlParseFailed,
+                    "Syntax Error: Expected \":\" and a value after the name.",
+                    at(offset),
+                ),
+            }
         })?;
         let mut parser = Parser::new().recursion_limit(NESTING).token_limit(tokens);
         let parsed = parser.parse_ast(text, "document");
@@ -100,16 +108,7 @@ impl Checker {
             message::place_of_limit(&bad.errors)
         };
         if parser.tokens_reached() > tokens {
-            let message = format!(
-                "this document has more than {} tokens (words, punctuation, blanks and comments), which is the limit: \
-                 send a shorter one, with long values as variables",
-                message::grouped(self.limits.prices.token_limit)
-            );
-            return Err(Refusal::at(
-                ErrorCode::QueryTooComplex,
-                message,
-                limit_place(),
-            ));
+            return Err(self.too_long(limit_place()));
         }
         if parser.recursion_reached() > NESTING {
             return Err(measure::nests_too_deep(limit_place()));
@@ -122,6 +121,15 @@ impl Checker {
             ));
         }
         Ok(parsed)
+    }
+
+    fn too_long(&self, place: Option<Pos>) -> Refusal {
+        let message = format!(
+            "this document has more than {} tokens (words, punctuation, blanks and comments), which is the limit: send a \
+             shorter one, with long values as variables",
+            message::grouped(self.limits.prices.token_limit)
+        );
+        Refusal::at(ErrorCode::QueryTooComplex, message, place)
     }
 
     /// The request's operation with its variables, where it keeps the limits.

@@ -10,15 +10,16 @@ use apollo_parser::{Lexer, Token, TokenKind};
 /// everything else keeps its place.
 ///
 /// # Errors
-/// The offset of a name that should have a colon after it.
-pub(super) fn readable(text: &str, token_limit: usize) -> Result<Cow<'_, str>, usize> {
+/// Where it has more tokens than the limit, blanks, comments and the end among them, or a name without the colon that it
+/// needs.
+pub(super) fn readable(text: &str, token_limit: usize) -> Result<Cow<'_, str>, Unreadable> {
     let mut ignored: Vec<Range<usize>> = Vec::new();
     let mut tokens = Vec::new();
-    // What is no token, or is one too many, is told by the parser.
-    for token in Lexer::new(text)
-        .with_limit(token_limit)
-        .map_while(Result::ok)
-    {
+    // What is no token is told by the parser.
+    for (number, token) in Lexer::new(text).map_while(Result::ok).enumerate() {
+        if number >= token_limit {
+            return Err(Unreadable::TooLong(token.index()));
+        }
         match token.kind() {
             TokenKind::Whitespace | TokenKind::Comment | TokenKind::Eof => {}
             TokenKind::Comma => ignored.push(place(&token)),
@@ -29,7 +30,7 @@ pub(super) fn readable(text: &str, token_limit: usize) -> Result<Cow<'_, str>, u
         open: Vec::new(),
         ignored,
     };
-    reader.read(&tokens)?;
+    reader.read(&tokens).map_err(Unreadable::NoColon)?;
     if reader.ignored.is_empty() {
         return Ok(Cow::Borrowed(text));
     }
@@ -41,6 +42,13 @@ pub(super) fn readable(text: &str, token_limit: usize) -> Result<Cow<'_, str>, u
         }
     }
     Ok(String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned))
+}
+
+/// Why a document is not read, at which offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    TooLong(usize),
+    NoColon(usize),
 }
 
 /// What was opened and not yet closed.
@@ -99,10 +107,13 @@ impl Reader {
                 },
                 Some(Open::Arguments(Expected::Name) | Open::Object(Expected::Name)) => {
                     match kind {
-                        TokenKind::Name if !is(next, TokenKind::Colon) => {
-                            return Err(token.index());
-                        }
-                        TokenKind::Name => {}
+                        TokenKind::Name => match next {
+                            Some(next) if next.kind() != TokenKind::Colon => {
+                                return Err(token.index());
+                            }
+                            // Where the tokens end, that is what is wrong.
+                            _ => {}
+                        },
                         TokenKind::Colon => self.expect(Expected::Value),
                         TokenKind::RParen | TokenKind::RCurly => self.close(),
                         _ => return Ok(()),
@@ -171,7 +182,7 @@ fn place(token: &Token<'_>) -> Range<usize> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<String, usize> {
+    fn read(text: &str) -> Result<String, Unreadable> {
         readable(text, 1_000).map(Cow::into_owned)
     }
 
@@ -206,7 +217,7 @@ mod tests {
             ("query($v:I={a:{b} c:1}){x}", 15),
             ("{a(b:$c d)}", 8),
         ] {
-            assert_eq!(read(text), Err(offset), "{text}");
+            assert_eq!(read(text), Err(Unreadable::NoColon(offset)), "{text}");
         }
         for text in [
             "{a(b:c d:E e:null f:-1.5 g:[] h:{} i:[{j:1}] k:$k)@x(y:1){z}}",

@@ -32,8 +32,7 @@ export const deliberate = [
     reason:
       'A variable that is null where @skip or @include asks for its condition: graphql-js fails while it collects the ' +
       'fields around it, when others may have run. Here nothing runs.',
-    applies: ({ ours, ...request }) =>
-      /@(skip|include)/.test(request.text) &&
+    applies: ({ ours }) =>
       ours?.errors?.length === 1 &&
       /is the condition of @skip or @include, and may not be null/.test(ours.errors[0].message),
   },
