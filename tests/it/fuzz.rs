@@ -242,7 +242,7 @@ fn input(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
         1 => proptest::collection::vec(any::<u8>(), 0..300),
         1 => soup.prop_map(|words| words.join(&b' ')),
         6 => changed.prop_map(|(mut data, changes)| {
-            for change in &changes {
+            for change in changes {
                 change.apply(&mut data);
             }
             data

@@ -9,7 +9,7 @@ use async_graphql::{
 };
 use axum::http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use super::{
     address::Address,
     documents::Documents,
     gate::{Gate, Limits, Params, Prepared, Refusal},
+    origin::AllowedOrigins,
     params::Asked,
     request, socket,
 };
@@ -154,6 +155,20 @@ impl Http {
                 }
                 Err(refusal) => told(&refusal, ""),
             }
+        }
+        // Where no origin is allowed, a page is the server's own, and calls it by its name.
+        if headers.contains_key(ORIGIN) && AllowedOrigins::new(Vec::new()).allow(&headers) {
+            let text = |name| headers[name].to_str().expect("an origin is text");
+            let host = text(HOST)
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            assert!(
+                text(ORIGIN)
+                    .to_ascii_lowercase()
+                    .contains(&format!("://{host}"))
+            );
         }
         let address =
             |headers: &HeaderMap, proxies| Address::of(&Extensions::new(), headers, proxies);

@@ -119,7 +119,7 @@ Subscription.messageRead(partnerId:)  | messageRead(after: $start, partnerId: $n
 /// What is shown: every field of every object, by all that any caller ever gets of it, through every call above and every
 /// way through the schema below it. `n` is a number, `y/n` true or false, `{…}` an object without an id, `[…]` a list,
 /// `ann:anns` Ann's own id for her message, and `-` that no way leads there.
-pub(super) const SHOWN: &str = r#"
+pub(super) const SHOWN: &str = r"
 coordinate                                  | nobody | expired | stranger                                        | sender                  | recipient               | service | for the sender
 ConversationPartner.id                      | -      | -       | eve/ann eve/ben eve/fay                         | ann/ben                 | ben/ann                 | -       | ann/ben
 ConversationPartner.lastMessage             | -      | -       | ann-eve ben-eve eve-fay                         | ann-ben                 | ann-ben                 | -       | ann-ben
@@ -182,4 +182,4 @@ UnreadMessageConnection.totalCount          | -      | -       | n              
 UpsertUsersPayload.users                    | -      | -       | -                                               | -                       | -                       | [] […]  | [] […]
 User.id                                     | -      | -       | ann ben eve fay                                 | ann ben                 | ann ben                 | ben     | ann ben
 User.username                               | -      | -       | Ann Ben Eve Fay                                 | Ann Ben                 | Ann Ben                 | Ben     | Ann Ben
-"#;
+";
