@@ -170,21 +170,21 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
     let cors = cors::layer(&server.bounds.sockets.allowed_origins);
-    let routes = router
+    let paths = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(server);
-    routes
+    paths
         .clone()
         .layer(cors)
-        .layer(middleware::from_fn_with_state(routes, plain_options))
+        .layer(middleware::from_fn_with_state(paths, plain_options))
         .layer(CatchPanicLayer::custom(panicked))
 }
 
 /// Takes an OPTIONS request that is no browser's preflight past the layer that would take it for one.
-async fn plain_options(State(routes): State<Router>, request: Request, next: Next) -> Response {
+async fn plain_options(State(paths): State<Router>, request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS && !request.headers().contains_key(ORIGIN) {
-        let Ok(response) = routes.oneshot(request).await;
+        let Ok(response) = paths.oneshot(request).await;
         return response;
     }
     next.run(request).await
