@@ -308,14 +308,8 @@ impl Database {
 }
 
 impl Default for Bounds {
-    /// What the flags' own defaults say.
     fn default() -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            bounds: Bounds,
-        }
-        Alone::parse_from(["bounds"]).bounds
+        defaults()
     }
 }
 
@@ -328,6 +322,13 @@ impl Bounds {
             upsert: self.upsert_limit,
         }
     }
+}
+
+/// What a group's flags say where none is given.
+fn defaults<T: Args>() -> T {
+    let command = T::augment_args(clap::Command::new("defaults").no_binary_name(true));
+    let matches = command.get_matches_from([] as [&str; 0]);
+    T::from_arg_matches(&matches).expect("every setting here has a default")
 }
 
 fn parse_secret(text: &str) -> Result<String, String> {

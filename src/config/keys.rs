@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::Args;
 
-use super::{parse_count, parse_seconds, parse_secret};
+use super::{defaults, parse_count, parse_seconds, parse_secret};
 use crate::auth::{JwksUrl, KeyFile, VerifierOptions};
 
 /// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
@@ -51,19 +51,13 @@ impl Keys {
     /// The defaults, with this secret alone.
     #[must_use]
     pub fn of_secret(secret: String) -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            keys: Keys,
-        }
-        let defaults = Alone::parse_from(["keys"]).keys;
         Self {
             jwt_secret: Some(secret),
             jwt_public_key: Vec::new(),
             jwt_jwks_url: None,
             jwt_issuer: None,
             jwt_audience: None,
-            ..defaults
+            ..defaults()
         }
     }
 

@@ -1,4 +1,6 @@
-use clap::{Args, Parser};
+use clap::Args;
+
+use super::defaults;
 
 /// What one operation may cost, told before it runs. The defaults leave several times what GraphiQL, introspection by
 /// graphql-js and an application's largest pages need.
@@ -43,13 +45,7 @@ pub struct Prices {
 }
 
 impl Default for Prices {
-    /// What the flags' own defaults say.
     fn default() -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            prices: Prices,
-        }
-        Alone::parse_from(["prices"]).prices
+        defaults()
     }
 }

@@ -1,4 +1,6 @@
-use clap::{Args, Parser};
+use clap::Args;
+
+use super::defaults;
 
 /// What one user, or one address, may ask for in a minute: held back beyond it by `RATE_LIMITED`. A service token is not.
 #[derive(Clone, Debug, Args)]
@@ -23,13 +25,7 @@ pub struct Rates {
 }
 
 impl Default for Rates {
-    /// What the flags' own defaults say.
     fn default() -> Self {
-        #[derive(Parser)]
-        struct Alone {
-            #[command(flatten)]
-            rates: Rates,
-        }
-        Alone::parse_from(["rates"]).rates
+        defaults()
     }
 }

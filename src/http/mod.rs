@@ -169,16 +169,18 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
     if graphiql {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
-    let cors = cors::layer(&server.bounds.sockets.allowed_origins);
-    let paths = router
+    let origins = server.bounds.sockets.allowed_origins.clone();
+    let mut paths = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(server);
-    paths
-        .clone()
-        .layer(cors)
-        .layer(middleware::from_fn_with_state(paths, plain_options))
-        .layer(CatchPanicLayer::custom(panicked))
+    if !origins.is_empty() {
+        paths = paths
+            .clone()
+            .layer(cors::layer(&origins))
+            .layer(middleware::from_fn_with_state(paths, plain_options));
+    }
+    paths.layer(CatchPanicLayer::custom(panicked))
 }
 
 /// Takes an OPTIONS request that is no browser's preflight past the layer that would take it for one.
