@@ -5,6 +5,7 @@
 //! its own (`refresh`): who asks with a known key never waits. `crypto` checks the signatures, `mint` makes tokens for
 //! trying.
 
+mod claim;
 mod crypto;
 mod file;
 pub(crate) mod fuzz;
@@ -121,14 +122,31 @@ pub enum Invalid {
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     sub: String,
+    #[serde(deserialize_with = "claim::seconds")]
     exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "claim::seconds_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     iat: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "claim::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     preferred_username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "claim::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "claim::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     role: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,

@@ -15,7 +15,8 @@ pub struct Rates {
     /// The most sockets and event streams that one user may open in a minute; 0 is no limit.
     #[arg(long, env = "CONNECTION_RATE", default_value_t = 120)]
     pub connection_rate: u32,
-    /// The most requests and sockets without a good token that one address may open in a minute; 0 is no limit.
+    /// The most requests without a good token that one address may send in a minute, and sockets that it may open, whose
+    /// tokens come later; 0 is no limit.
     #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000)]
     pub address_rate: u32,
     /// How many proxies of your own stand before this server: the client's address is that many from the end of

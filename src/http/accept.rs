@@ -72,7 +72,7 @@ impl Accepts {
         });
         let by_name = ranges
             .iter()
-            .any(|range| range.starts_with("text/event-stream"));
+            .any(|range| range.split(';').next() == Some("text/event-stream"));
         let events = by_name && best(EVENTS).is_some();
         let first = best(ALL);
         Self {
@@ -155,6 +155,7 @@ mod tests {
             ("text/event-stream;q=0", false, false),
             ("*/*", false, false),
             ("text/*", false, false),
+            ("text/event-streams, */*", false, false),
             ("text/event-stream, application/json", true, true),
             ("application/json, text/event-stream", true, false),
             ("application/json;q=0.5, text/event-stream", true, true),

@@ -18,14 +18,11 @@ impl Address {
             return Self::network(peer);
         };
         let forwarded = headers.get_all("x-forwarded-for").iter();
-        let forwarded: Vec<&str> = forwarded
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
+        let forwarded: Vec<&[u8]> = forwarded
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .collect();
         let client = forwarded.iter().rev().nth(from_end);
-        let client = client.and_then(|client| client.parse().ok());
-        Self::network(client.unwrap_or(peer))
+        Self::network(client.and_then(|client| parse(client)).unwrap_or(peer))
     }
 
     fn network(address: IpAddr) -> Self {
@@ -37,6 +34,13 @@ impl Address {
             }
         })
     }
+}
+
+/// An address, with a port or without, as proxies write it.
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
+    let with_port = || entry.parse().map(|address: SocketAddr| address.ip());
+    entry.parse().or_else(|_| with_port()).ok()
 }
 
 #[cfg(test)]
@@ -63,6 +67,11 @@ mod tests {
         assert_eq!(address("9.9.9.9", &forwarded, 0), "9.9.9.9");
         assert_eq!(address("9.9.9.9", &forwarded, 1), "2.2.2.2");
         assert_eq!(address("9.9.9.9", &forwarded, 2), "1.1.1.1");
+        assert_eq!(
+            address("9.9.9.9", &["6.6.6.6", "é, 1.1.1.1:80"], 1),
+            "1.1.1.1"
+        );
+        assert_eq!(address("9.9.9.9", &["[2001:db8::1]:80"], 1), "2001:db8::");
         assert_eq!(address("9.9.9.9", &[], 1), "9.9.9.9");
         assert_eq!(address("9.9.9.9", &["rubbish"], 1), "9.9.9.9");
     }

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
+use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
 use quick_cache::{Weighter, sync::Cache};
 use ring::digest::{SHA256, digest};
@@ -69,20 +70,26 @@ struct Operation {
     body: String,
 }
 
-/// What a kept document takes.
+/// What a kept document takes: its length, and no less than lets as many be kept as may be. The cache itself counts nothing
+/// but weight.
 #[derive(Clone)]
-pub(super) struct ByLength;
+pub(super) struct ByLength {
+    least: u64,
+}
 
 impl Weighter<String, Arc<str>> for ByLength {
     fn weight(&self, _: &String, text: &Arc<str>) -> u64 {
-        text.len() as u64
+        (text.len() as u64).max(self.least)
     }
 }
 
 impl Documents {
     /// Every document, of which so many may be named by their hash once they were asked.
     pub(super) fn open(kept: usize) -> Self {
-        Self::Open((kept > 0).then(|| Cache::with_weighter(kept, KEPT_BYTES, ByLength)))
+        Self::Open((kept > 0).then(|| {
+            let least = (KEPT_BYTES / kept as u64).max(1);
+            Cache::with_weighter(kept, KEPT_BYTES, ByLength { least })
+        }))
     }
 
     /// Only the documents of a manifest, each checked against the schema.
@@ -188,7 +195,7 @@ fn missing() -> Refusal {
         ErrorCode::BadRequest,
         "query is missing: send ?query=… by GET, or {\"query\": …} by POST",
     )
-    .with_status(axum::http::StatusCode::BAD_REQUEST)
+    .with_status(StatusCode::BAD_REQUEST)
 }
 
 fn not_allowed() -> Refusal {

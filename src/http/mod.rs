@@ -25,7 +25,10 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{Extensions, HeaderMap, Method, StatusCode, header::ORIGIN},
+    http::{
+        Extensions, HeaderMap, HeaderValue, Method, StatusCode,
+        header::{ALLOW, ORIGIN},
+    },
     middleware::{self, Next},
     response::Response,
     routing,
@@ -115,10 +118,11 @@ impl Server {
         caller: &Caller,
         address: Address,
     ) -> Result<Prepared, Refusal> {
-        let bytes = asked.document_bytes();
-        self.rates.admit_document(caller, address, bytes)?;
         let name = asked.document.clone();
-        let params = self.documents.find(asked)?;
+        let found = self.documents.find(asked);
+        let bytes = found.as_ref().map_or(0, |params| params.query.len());
+        self.rates.admit_document(caller, address, bytes)?;
+        let params = found?;
         let prepared = self.gate.prepare(&params).await?;
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
@@ -173,6 +177,7 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
     let mut paths = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(server);
     if !origins.is_empty() {
         paths = paths
@@ -180,7 +185,7 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
             .layer(cors::layer(&origins))
             .layer(middleware::from_fn_with_state(paths, plain_options));
     }
-    paths.layer(CatchPanicLayer::custom(panicked))
+    paths
 }
 
 /// Takes an OPTIONS request that is no browser's preflight past the layer that would take it for one.
@@ -204,10 +209,8 @@ async fn method_not_allowed(State(server): State<Arc<Server>>, request: Request)
         request.method()
     );
     let mut response = refused(&server, request, StatusCode::METHOD_NOT_ALLOWED, message).await;
-    let allow = axum::http::HeaderValue::from_static(methods);
-    response
-        .headers_mut()
-        .insert(axum::http::header::ALLOW, allow);
+    let allow = HeaderValue::from_static(methods);
+    response.headers_mut().insert(ALLOW, allow);
     response
 }
 

@@ -12,7 +12,7 @@ const GRAPHIQL: &[u8] = include_bytes!("../../web/dist/graphiql.html.gz");
 pub(super) async fn graphiql(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT_ENCODING);
     let accepts = accepts.and_then(|value| value.to_str().ok()).unwrap_or("*");
-    if !accepts.contains("gzip") && !accepts.contains('*') {
+    if !accepts.split(',').any(takes_gzip) {
         let message = "Accept-Encoding: this page is sent as gzip";
         let refusal = bad_request(StatusCode::NOT_ACCEPTABLE, message);
         return answer::refused(MediaType::Json, &refusal);
@@ -30,4 +30,13 @@ pub(super) async fn graphiql(headers: HeaderMap) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+fn takes_gzip(coding: &str) -> bool {
+    let mut parts = coding.split(';').map(str::trim);
+    let is_gzip = parts
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+    let refused = |weight: &str| weight.parse() == Ok(0.0_f32);
+    is_gzip && !parts.any(|part| part.strip_prefix("q=").is_some_and(refused))
 }

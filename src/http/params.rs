@@ -96,11 +96,6 @@ impl Asked {
         Self::of(json)
     }
 
-    /// Bytes of the document's text.
-    pub(crate) fn document_bytes(&self) -> usize {
-        self.query.as_ref().map_or(0, String::len)
-    }
-
     fn of(json: Json) -> Result<Self, String> {
         let extensions = json.extensions.unwrap_or_default();
         let document = match (json.document_id, extensions.persisted_query) {

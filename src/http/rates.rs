@@ -69,7 +69,7 @@ impl Rates {
         let units = bytes as u64 / BYTES;
         match (caller, limited(caller)) {
             (Caller::Nobody, _) => self.addresses.take(&address, units),
-            (_, Some(user)) => self.cost.take(&user, units),
+            (_, Some(user)) => self.cost.take(&user, units.max(1)),
             (_, None) => Ok(()),
         }
     }

@@ -88,7 +88,7 @@ async fn respond(
     by_post: bool,
 ) -> Response {
     let accepts = Accepts::of(&head.headers);
-    let answered = async { run(server, head, accepts, asked?, by_post).await };
+    let answered = async { run(server, head, accepts, asked, by_post).await };
     let refused = |refusal| answer::refused(accepts.answer_or_json(), &refusal);
     answered.await.unwrap_or_else(refused)
 }
@@ -97,16 +97,23 @@ async fn run(
     server: &Arc<Server>,
     head: &Parts,
     accepts: Accepts,
-    asked: Asked,
+    asked: Result<Asked, Refusal>,
     by_post: bool,
 ) -> Result<Response, Refusal> {
-    if accepts.answer.is_none() && !accepts.events {
-        return Err(bad_request(
+    let address = server.address_of(&head.extensions, &head.headers);
+    let asked = if accepts.answer.is_none() && !accepts.events {
+        Err(bad_request(
             StatusCode::NOT_ACCEPTABLE,
             "Accept: this server answers with application/graphql-response+json, application/json or text/event-stream",
-        ));
+        ))
+    } else {
+        asked
+    };
+    // What is no GraphQL request speaks for nobody.
+    if asked.is_err() {
+        server.rates.anonymous(address)?;
     }
-    let address = server.address_of(&head.extensions, &head.headers);
+    let asked = asked?;
     let identity = identity(server, &head.headers, address).await?;
     let caller = arrive(server, &head.headers, identity.as_ref()).await?;
     let prepared = match server.prepare(asked, &caller, address).await {

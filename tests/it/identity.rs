@@ -56,6 +56,17 @@ on_both_databases! {
         assert_eq!(answer.errors(), [("UNAUTHENTICATED".to_owned(), "sendMessage".to_owned())]);
     }
 
+    async fn claims_that_say_nothing_here_do_no_harm(server: &TestServer) {
+        let exp = f64::from(u32::try_from(now()).unwrap()) + 60.5;
+        let claims = json!({ "sub": "ann", "exp": exp, "iat": exp - 70.0, "role": ["admin", "service"], "name": 7 });
+        let ann = server.bearer(Some(token(&claims)));
+        assert_eq!(ann.data("{ viewer { id username } }", json!({})).await["viewer"], json!({ "id": "ann", "username": "ann" }));
+        let upsert = ann.ask(UPSERT, json!({ "users": [] })).await;
+        assert_eq!(upsert.code(), "FORBIDDEN", "a list of roles is not the role");
+        let over = json!({ "sub": "ann", "exp": exp - 70.0 });
+        assert_eq!(server.bearer(Some(token(&over))).ask("{ viewer { id } }", json!({})).await.status, 401);
+    }
+
     async fn a_token_that_is_not_believed_is_answered_with_401(server: &TestServer) {
         let good = json!({ "sub": "ann", "exp": now() + 60 });
         let changed = {

@@ -165,6 +165,29 @@ async fn a_side_effect_is_none_by_get_under_its_hash_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_are_kept_than_the_setting_says() {
+    let server = TestServer::with(Kind::Sqlite, &["--persisted-queries", "10"]).await;
+    let client = Client::of(&server).await;
+    let text = |number: usize| format!("{{ viewer {{ n{number}: id }} }}");
+    for number in 0..100 {
+        let text = text(number);
+        let extensions = persisted(&sha256(&text));
+        client
+            .post(json!({ "query": text, "extensions": extensions }))
+            .await
+            .data();
+    }
+    let mut kept = 0;
+    for number in 0..100 {
+        let extensions = persisted(&sha256(&text(number)));
+        let answer = client.post(json!({ "extensions": extensions })).await;
+        kept += usize::from(answer.status == 200);
+    }
+    assert!((1..=10).contains(&kept), "{kept} of 100 are kept");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_keeps_none_says_so() {
     let server = TestServer::with(Kind::Sqlite, &["--persisted-queries", "0"]).await;
     let client = Client::of(&server).await;

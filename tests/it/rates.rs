@@ -195,6 +195,56 @@ async fn an_address_without_a_good_token_is_held_back_and_its_users_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_and_sockets_not_begun_count_for_their_address() {
+    let flags = ["--address-rate", "3", "--trusted-proxies", "1"];
+    let server = TestServer::with(Kind::Sqlite, &flags).await;
+    let ann = server.user("ann").await;
+    let token = ann.token.as_deref();
+    let status = async |json: &str, address: &str| {
+        let request = post(&server, token, json).header("x-forwarded-for", address);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for expected in [400, 400, 400, 429] {
+        assert_eq!(status("{", "1.1.1.1").await, expected);
+    }
+    assert_eq!(status(VIEWER, "1.1.1.1").await, 200, "her requests go on");
+
+    let authorization = format!("Bearer {}", token.unwrap());
+    let headers = [
+        ("sec-websocket-protocol", "graphql-transport-ws"),
+        ("authorization", authorization.as_str()),
+        ("x-forwarded-for", "2.2.2.2"),
+    ];
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(Socket::open_with(server.address, &headers).await.unwrap());
+    }
+    let refused = Socket::open_with(server.address, &headers).await;
+    assert!(refused.is_err(), "whatever the opening's own token says");
+    drop(open);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_are_refused_cost_their_user_too() {
+    let server = TestServer::with(Kind::Sqlite, &["--cost-rate", "30"]).await;
+    let ann = server.user("ann").await;
+    let mut refused = 0;
+    loop {
+        let answer = ann.ask(&format!("{{ nothing{refused} }}"), json!({})).await;
+        match answer.code().as_str() {
+            "GRAPHQL_VALIDATION_FAILED" => refused += 1,
+            code => {
+                assert_eq!(code, "RATE_LIMITED");
+                break;
+            }
+        }
+    }
+    assert!((10..30).contains(&refused), "a point each: {refused}");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operations_on_sockets_count_too() {
     let server = TestServer::with(Kind::Sqlite, &["--send-rate", "2"]).await;
     let ann = server.user("ann").await;

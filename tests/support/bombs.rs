@@ -56,6 +56,21 @@ fn fragments() -> Vec<Document> {
             COMPLEX,
         ),
         (
+            "fragments: deep, the deepest first",
+            format!(
+                "{} {{ ...F30 }}",
+                many(0..31, |at| {
+                    let inner = match at {
+                        0 => "viewer { id }".to_owned(),
+                        _ => format!("...F{}", at - 1),
+                    };
+                    let (open, close) = ("... { ".repeat(30), "} ".repeat(30));
+                    format!("fragment F{at} on Query {{ {open}{inner} {close}}} ")
+                })
+            ),
+            COMPLEX,
+        ),
+        (
             "fragments: wide",
             query(30, &|at| many(at..31, |at| format!("...F{at} "))),
             COMPLEX,

@@ -27,7 +27,7 @@ pub(super) fn measure(document: &Document, limits: &Limits) -> Result<(), Refusa
                     measure.directives(&variable.directives);
                 }
                 let fields = measure.selections(&operation.selection_set, 1)?;
-                spread = spread.saturating_add(fields);
+                spread = spread.saturating_add(fields.count);
             }
             Definition::FragmentDefinition(fragment) => {
                 fragments.add(fragment.location());
@@ -113,13 +113,22 @@ struct Measure<'a> {
     document: &'a Document,
     definitions: HashMap<&'a Name, &'a Node<ast::FragmentDefinition>>,
     /// To how many fields and spreads each fragment comes; nothing while it is walked.
-    fragments: HashMap<&'a Name, Option<u64>>,
+    fragments: HashMap<&'a Name, Option<Spread>>,
     /// The fragments that are walked now, each spread by the one before.
     path: Vec<&'a Name>,
     aliases: Count,
     directives: Count,
     /// The first field that asks for the schema.
     introspected: Option<(&'a Name, Option<SourceSpan>)>,
+}
+
+/// What a set of selections comes to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    /// Its fields and fragments, each fragment counted wherever it is spread.
+    count: u64,
+    /// How deep it nests.
+    height: usize,
 }
 
 impl<'a> Measure<'a> {
@@ -145,8 +154,8 @@ impl<'a> Measure<'a> {
         }
     }
 
-    fn selections(&mut self, set: &'a [Selection], nesting: usize) -> Result<u64, Refusal> {
-        let mut spread: u64 = 0;
+    fn selections(&mut self, set: &'a [Selection], nesting: usize) -> Result<Spread, Refusal> {
+        let mut whole = Spread::default();
         for selection in set {
             let below = match selection {
                 Selection::Field(field) => {
@@ -169,9 +178,10 @@ impl<'a> Measure<'a> {
                     self.fragment(&spread.fragment_name, spread.location(), nesting)?
                 }
             };
-            spread = spread.saturating_add(1).saturating_add(below);
+            whole.count = whole.count.saturating_add(1).saturating_add(below.count);
+            whole.height = whole.height.max(1 + below.height);
         }
-        Ok(spread)
+        Ok(whole)
     }
 
     fn below(
@@ -179,7 +189,7 @@ impl<'a> Measure<'a> {
         set: &'a [Selection],
         of: &Selection,
         nesting: usize,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Spread, Refusal> {
         self.bound(nesting, of.location())?;
         self.selections(set, nesting + 1)
     }
@@ -196,15 +206,18 @@ impl<'a> Measure<'a> {
         name: &'a Name,
         at: Option<SourceSpan>,
         nesting: usize,
-    ) -> Result<u64, Refusal> {
-        match self.fragments.get(name) {
-            Some(Some(spread)) => return Ok(*spread),
+    ) -> Result<Spread, Refusal> {
+        match self.fragments.get(name).copied() {
+            Some(Some(spread)) => {
+                self.bound(nesting + spread.height, at)?;
+                return Ok(spread);
+            }
             Some(None) => return Err(self.spreads_itself(name, at)),
             None => {}
         }
         // One that is not there is told of by validation.
         let Some(fragment) = self.definitions.get(name).copied() else {
-            return Ok(0);
+            return Ok(Spread::default());
         };
         self.bound(nesting, at)?;
         self.fragments.insert(name, None);

@@ -55,13 +55,14 @@ pub(super) struct Gate {
     aside: Arc<Semaphore>,
 }
 
-/// What a kept verdict takes, by its document's length.
+/// What a kept verdict takes: its document's length, and no less than would fill the cache with [`DOCUMENTS`]. The cache
+/// itself counts nothing but weight.
 #[derive(Clone)]
 struct ByLength;
 
 impl Weighter<String, Verdict> for ByLength {
     fn weight(&self, text: &String, _: &Verdict) -> u64 {
-        text.len() as u64
+        (text.len() as u64).max(DOCUMENT_BYTES / DOCUMENTS as u64)
     }
 }
 

@@ -6,7 +6,11 @@ mod session;
 
 use std::sync::Arc;
 
-use axum::{extract::WebSocketUpgrade, http::request::Parts, response::Response};
+use axum::{
+    extract::WebSocketUpgrade,
+    http::{header::AUTHORIZATION, request::Parts},
+    response::Response,
+};
 
 use self::session::Session;
 use super::{Server, accept::Accepts, answer, origin::AllowedOrigins, request};
@@ -29,6 +33,12 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
         return answer::refused(media_type, &AllowedOrigins::refusal());
     }
     let address = server.address_of(&head.extensions, headers);
+    // A socket is nobody's until its `connection_init`, whatever its opening says.
+    if headers.contains_key(AUTHORIZATION)
+        && let Err(refusal) = server.rates.anonymous(address)
+    {
+        return answer::refused(media_type, &refusal);
+    }
     let identity = match request::identity(&server, headers, address).await {
         Ok(identity) => identity,
         Err(refusal) => return answer::refused(media_type, &refusal),

@@ -10,7 +10,7 @@ use futures_util::{
     stream::{BoxStream, SelectAll, abortable},
 };
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::protocol::{self, Code, Cursors, Id, Received, Sent};
 use crate::{
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long a client may take to answer a close frame.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// When a client that runs too many operations may try another.
+const AFTER_TOO_MANY: Duration = Duration::from_secs(1);
 
 /// Why a socket ends.
 #[derive(Debug)]
@@ -116,6 +119,8 @@ impl Session {
         let shutdown = self.server.shutdown.clone();
         let keep_alive = self.server.bounds.sockets.keep_alive;
         let mut ping = interval_at(Instant::now() + keep_alive, keep_alive);
+        // After a long send the client has as long as ever to answer.
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due();
             tokio::select! {
@@ -241,7 +246,7 @@ impl Session {
         let most = self.server.bounds.sockets.socket_operations;
         if self.operations.len() >= most {
             let message = format!("at most {most} operations run at one time on one socket");
-            let refusal = Refusal::new(ErrorCode::RateLimited, message);
+            let refusal = Refusal::new(ErrorCode::RateLimited, message).after(AFTER_TOO_MANY);
             return self.send_error(&id, refusal.errors()).await;
         }
         match self.server.prepare(asked, &caller, self.address).await {
