@@ -246,7 +246,10 @@ fn token(fuzz: &Fuzz, data: &[u8]) {
         let Ok(identity) = fuzz.verify(&format!("{signed}.{signature}")) else {
             return;
         };
-        let claims: serde_json::Value = serde_json::from_str(claims).expect("claims are JSON");
+        // What the verifier passes over may be a number that nothing holds.
+        let Ok(claims) = serde_json::from_str::<serde_json::Value>(claims) else {
+            return;
+        };
         assert_eq!(claims["sub"], identity.subject);
         assert_eq!(claims["exp"], identity.expires_at);
         assert_eq!(identity.service, claims["role"] == "service");

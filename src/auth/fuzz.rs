@@ -15,7 +15,10 @@ pub(crate) fn jwks(document: &[u8]) {
             return;
         }
     };
-    let document: Value = serde_json::from_slice(document).expect("a JWKS is JSON");
+    // What stands beside the keys may be a number that nothing holds.
+    let Ok(document) = serde_json::from_slice::<Value>(document) else {
+        return;
+    };
     let entries = document["keys"].as_array().expect("it holds a list");
     assert_eq!(keys.len() + skipped.len(), entries.len());
     assert!(!keys.is_empty() && skipped.iter().all(|reason| !reason.is_empty()));
