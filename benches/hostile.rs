@@ -66,6 +66,9 @@ async fn main() {
     let server = Command::new(env!("CARGO_BIN_EXE_directmessages"))
         .args(["serve", "--jwt-secret", SECRET, "--database-url", &database])
         .args(["--listen", &format!("127.0.0.1:{port}")])
+        // No rate holds the measuring up.
+        .args(["--send-rate", "0", "--cost-rate", "0"])
+        .args(["--connection-rate", "0", "--address-rate", "0"])
         // Megabytes are let in, to see what they cost.
         .args(["--introspection", "--body-limit", "20000000"])
         .stderr(Stdio::null())

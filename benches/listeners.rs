@@ -60,6 +60,8 @@ async fn measure(database: &str, url: &str, listeners: usize) {
         .args(["--listen", &format!("127.0.0.1:{port}")])
         // The sockets here read only when it is their turn.
         .args(["--keep-alive", "3600"])
+        .args(["--send-rate", "0", "--cost-rate", "0"])
+        .args(["--connection-rate", "0", "--address-rate", "0"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
