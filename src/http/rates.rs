@@ -79,7 +79,7 @@ impl Rates {
         limited(caller).map_or(Ok(()), |user| self.connections.take(&user, 1))
     }
 
-    /// Takes a request that speaks for nobody from its address's bucket.
+    /// Takes a request that speaks for nobody, or a socket that is opened, from its address's bucket.
     pub(super) fn anonymous(&self, address: Address) -> Result<(), Refusal> {
         self.addresses.take(&address, 1)
     }

@@ -48,6 +48,10 @@ impl<'a> Client<'a> {
         .await
     }
 
+    async fn socket(&self) -> Socket {
+        Socket::of(&self.server.bearer(Some(self.token.clone()))).await
+    }
+
     async fn get(&self, parameters: &[(&str, &str)]) -> Answer {
         let parameters = parameters.iter().map(|(name, value)| {
             let value =
@@ -106,9 +110,7 @@ async fn a_query_that_came_once_may_be_named_by_its_hash() {
     ran(&client.get(&[("extensions", &extensions.to_string())]).await);
     ran(&client.get(&[("documentId", &hash)]).await);
 
-    let authorization = format!("Bearer {}", client.token);
-    let mut socket = Socket::open(server.address).await;
-    socket.init(json!({ "authorization": authorization })).await;
+    let mut socket = client.socket().await;
     socket
         .send(json!({ "type": "subscribe", "id": "1", "payload": { "extensions": extensions } }))
         .await;
@@ -252,9 +254,7 @@ async fn only_the_documents_of_a_manifest_run() {
                 "{what}"
             );
         }
-        let authorization = format!("Bearer {}", client.token);
-        let mut socket = Socket::open(server.address).await;
-        socket.init(json!({ "authorization": authorization })).await;
+        let mut socket = client.socket().await;
         socket
             .subscribe("1", "subscription { messageRead { cursor } }", json!({}))
             .await;

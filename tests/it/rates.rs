@@ -2,12 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Fixture as _,
-    database::Kind,
-    server::TestServer,
-    socket::{Heard, Socket},
-};
+use crate::harness::{Fixture as _, database::Kind, server::TestServer, socket::Socket};
 
 const VIEWER: &str = r#"{"query": "{ viewer { id } }"}"#;
 
@@ -249,13 +244,7 @@ async fn operations_on_sockets_count_too() {
     let server = TestServer::with(Kind::Sqlite, &["--send-rate", "2"]).await;
     let ann = server.user("ann").await;
     server.user("ben").await;
-    let authorization = format!("Bearer {}", ann.token.as_deref().unwrap());
-    let mut socket = Socket::open(server.address).await;
-    let acknowledged = socket.init(json!({ "authorization": authorization })).await;
-    assert_eq!(
-        acknowledged,
-        Heard::Message(json!({ "type": "connection_ack" }))
-    );
+    let mut socket = Socket::of(&ann).await;
     let send = "mutation { sendMessage(input: { recipientId: \"ben\", content: \"hello\" }) { message { sequence } } }";
     for id in ["1", "2"] {
         socket.subscribe(id, send, json!({})).await;
