@@ -20,6 +20,7 @@ mod crash;
 mod dev;
 mod documents;
 mod events;
+mod failover;
 mod follower;
 mod fuzz;
 mod handshake;

@@ -197,7 +197,7 @@ fn apart(work: impl Future<Output = ()> + Send + 'static) {
     std::thread::spawn(work).join().unwrap();
 }
 
-async fn migrate(url: &str) {
+pub(crate) async fn migrate(url: &str) {
     let store = Store::open(&StoreOptions {
         url: url.parse().unwrap(),
         readers: 1,

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -34,18 +34,27 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
+    /// The port of the PostgreSQL behind it.
+    target: AtomicU16,
     /// Whether anything is carried: while frozen, connections stay open and nothing comes through.
     flowing: watch::Sender<bool>,
 }
 
 impl Proxy {
+    /// Before the run's PostgreSQL.
     pub(crate) async fn start() -> Self {
+        Self::to(postgres().port()).await
+    }
+
+    /// Before whatever listens on a port.
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             unanswered: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
+            target: AtomicU16::new(port),
             open: watch::Sender::new(true),
             flowing: watch::Sender::new(true),
         });
@@ -87,6 +96,11 @@ impl Proxy {
         self.state.disturbed.load(Ordering::SeqCst)
     }
 
+    /// New connections go to another port from now on; those that are open stay where they are.
+    pub(crate) fn switch(&self, port: u16) {
+        self.state.target.store(port, Ordering::SeqCst);
+    }
+
     /// Cuts every connection, and refuses new ones.
     pub(crate) fn close(&self) {
         self.state.open.send_replace(false);
@@ -125,7 +139,9 @@ fn take_one(counter: &AtomicUsize) -> bool {
 impl State {
     /// One connection, until either side ends or a test cuts it.
     async fn carry(self: Arc<Self>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", postgres().port())).await else {
+        let Ok(server) =
+            TcpStream::connect(("127.0.0.1", self.target.load(Ordering::SeqCst))).await
+        else {
             return;
         };
         let mut open = self.open.subscribe();
