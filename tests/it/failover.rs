@@ -92,7 +92,8 @@ async fn stored(people: &[User]) -> HashMap<String, String> {
 async fn a_server_goes_on_however_its_postgres_stopped() {
     let mut postgres = Postgres::new(&["fsync=on"]).await;
     let database = postgres.database().await;
-    let server = TestServer::on(&database, &IMPATIENT).await;
+    let flags = [&IMPATIENT[..], &["--write-timeout", "1"]].concat();
+    let server = TestServer::on(&database, &flags).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);
     for (round, how) in [Stop::Fast, Stop::Immediate, Stop::Kill]
         .into_iter()
@@ -112,6 +113,17 @@ async fn a_server_goes_on_however_its_postgres_stopped() {
         let stored = i64::try_from(2 * (round + 1)).unwrap();
         assert_eq!(ben.unread_count().await, stored, "{how:?}");
     }
+    // Paused, it keeps every connection and answers nothing.
+    postgres.pause();
+    let answer = ann.sending("ben", "paused", Some("paused")).await;
+    assert_eq!(answer.code(), "UNAVAILABLE");
+    postgres.resume();
+    until("it stores again", async || {
+        let answer = ann.sending("ben", "paused", Some("paused")).await;
+        answer.body.get("errors").is_none()
+    })
+    .await;
+    assert_eq!(ben.unread_count().await, 7);
     server.stop().await;
     database.recount().await;
 }
