@@ -36,6 +36,7 @@ mod model;
 mod node;
 mod pages;
 mod persisted;
+mod pooler;
 mod price;
 mod properties;
 mod python;

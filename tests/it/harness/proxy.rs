@@ -34,6 +34,8 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
+    /// Changes when every connection that is open is to be cut.
+    cut: watch::Sender<()>,
     /// The port of the PostgreSQL behind it.
     target: AtomicU16,
     /// Whether anything is carried: while frozen, connections stay open and nothing comes through.
@@ -54,6 +56,7 @@ impl Proxy {
             unanswered: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
+            cut: watch::Sender::new(()),
             target: AtomicU16::new(port),
             open: watch::Sender::new(true),
             flowing: watch::Sender::new(true),
@@ -71,6 +74,11 @@ impl Proxy {
             state,
             task,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The database's address through this proxy.
@@ -99,6 +107,11 @@ impl Proxy {
     /// New connections go to another port from now on; those that are open stay where they are.
     pub(crate) fn switch(&self, port: u16) {
         self.state.target.store(port, Ordering::SeqCst);
+    }
+
+    /// Cuts every connection that is open now.
+    pub(crate) fn cut(&self) {
+        self.state.cut.send_replace(());
     }
 
     /// Cuts every connection, and refuses new ones.
@@ -144,12 +157,13 @@ impl State {
         else {
             return;
         };
-        let mut open = self.open.subscribe();
+        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         // Both halves live here, so that leaving this scope cuts both connections.
         tokio::select! {
             _ = open.wait_for(|open| !open) => {}
+            _ = cut.changed() => {}
             () = self.exchange(from_client, to_server, from_server, to_client) => {}
         }
     }
