@@ -179,8 +179,8 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
             () = tokio::time::sleep(every) => {}
             () = hints.doubted() => {}
         }
-        for users in hints.listening().chunks(TICK_CHUNK) {
-            if let Err(error) = chat.hint_ends(users).await {
+        for hinted in hints.listening().chunks(TICK_CHUNK) {
+            if let Err(error) = chat.hint_ends(hinted).await {
                 tracing::debug!(%error, "the slow tick found no database");
             }
         }

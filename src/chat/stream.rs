@@ -124,17 +124,19 @@ impl Chat {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Tells this server's listeners where their logs stand, whether or not a hint reached them.
+    /// Tells this server's listeners where their logs stand, where that is not what was hinted last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub(crate) async fn hint_ends(&self, users: &[Uuid]) -> Result<(), Error> {
+    pub(crate) async fn hint_ends(&self, hinted: &[(Uuid, i64)]) -> Result<(), Error> {
         let db = &self.store.read;
         let statement = Rows::default()
-            .uuids("user_id", users.iter().copied())
+            .uuids("user_id", hinted.iter().map(|(user, _)| *user))
+            .integers("position", hinted.iter().map(|(_, position)| *position))
             .statement(
                 db.get_database_backend(),
-                "SELECT i.user_id, i.last_position FROM {rows} JOIN inbox i ON i.user_id = r.user_id",
+                "SELECT i.user_id, i.last_position FROM {rows} \
+                 JOIN inbox i ON i.user_id = r.user_id AND i.last_position <> r.position",
             );
         for row in db.query_all_raw(statement).await? {
             self.hints.wake(
