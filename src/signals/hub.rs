@@ -63,6 +63,15 @@ impl Hub {
         }
     }
 
+    /// Wakes everybody, whatever was hinted before.
+    pub(super) fn wake_all(&self) {
+        for shard in &self.0.shards {
+            for latest in lock(shard).values() {
+                latest.send_modify(|latest| *latest = 0);
+            }
+        }
+    }
+
     pub(super) fn listening(&self) -> Vec<(Uuid, i64)> {
         let shards = self.0.shards.iter();
         let listening = shards.flat_map(|shard| {

@@ -29,7 +29,7 @@ const CLIENTS: usize = 6;
 const MESSAGES: usize = 50;
 
 /// Sends under a client id until it is acknowledged, as a careful client does. Returns the message's id.
-async fn send_for_sure(from: &User, to: &str, text: &str) -> String {
+pub(crate) async fn send_for_sure(from: &User, to: &str, text: &str) -> String {
     let sending = async {
         loop {
             let variables = send_variables(to, text, Some(text));

@@ -197,13 +197,14 @@ fn apart(work: impl Future<Output = ()> + Send + 'static) {
     std::thread::spawn(work).join().unwrap();
 }
 
-async fn migrate(url: &str) {
+pub(crate) async fn migrate(url: &str) {
     let store = Store::open(&StoreOptions {
         url: url.parse().unwrap(),
         readers: 1,
         writers: 1,
         acquire_timeout: Duration::from_secs(30),
         read_timeout: Duration::from_secs(30),
+        pooled: false,
         sqlite_full_sync: false,
     })
     .await

@@ -58,7 +58,12 @@ impl Process {
     }
 
     /// Any command that listens at `address`.
-    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Self {
+    pub(crate) fn start(command: Command, address: SocketAddr) -> Self {
+        Self::start_until(command, address, "KILL")
+    }
+
+    /// Any command, and by which signal it ends where the test's process ends before it.
+    pub(crate) fn start_until(mut command: Command, address: SocketAddr, last: &str) -> Self {
         let log = folder().join(format!("{}.log", uuid::Uuid::new_v4().simple()));
         let output = File::create(&log).unwrap();
         let errors = output.try_clone().unwrap();
@@ -69,8 +74,12 @@ impl Process {
             .spawn()
             .unwrap();
         let watcher = Command::new("sh")
-            .args(["-c", "cat >/dev/null; kill -9 \"$1\"", "sh"])
-            .arg(child.id().to_string())
+            .args([
+                "-c",
+                "cat >/dev/null; kill -s \"$2\" \"$1\"; kill -s CONT \"$1\"",
+                "sh",
+            ])
+            .args([&child.id().to_string(), last])
             .stdin(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
@@ -107,6 +116,19 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
         kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by a signal, also where it was stopped, and waits for that.
+    pub(crate) fn end(&mut self, signal: &str) {
+        for name in [signal, "CONT"] {
+            self.signal(name);
+        }
+        self.child.wait().unwrap();
     }
 
     /// Sends it a signal, by its name.

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -34,18 +34,30 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
+    /// Changes when every connection that is open is to be cut.
+    cut: watch::Sender<()>,
+    /// The port of the PostgreSQL behind it.
+    target: AtomicU16,
     /// Whether anything is carried: while frozen, connections stay open and nothing comes through.
     flowing: watch::Sender<bool>,
 }
 
 impl Proxy {
+    /// Before the run's PostgreSQL.
     pub(crate) async fn start() -> Self {
+        Self::to(postgres().port()).await
+    }
+
+    /// Before whatever listens on a port.
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             unanswered: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
+            cut: watch::Sender::new(()),
+            target: AtomicU16::new(port),
             open: watch::Sender::new(true),
             flowing: watch::Sender::new(true),
         });
@@ -62,6 +74,11 @@ impl Proxy {
             state,
             task,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The database's address through this proxy.
@@ -85,6 +102,16 @@ impl Proxy {
     /// How many COMMITs were disturbed so far.
     pub(crate) fn disturbed(&self) -> usize {
         self.state.disturbed.load(Ordering::SeqCst)
+    }
+
+    /// New connections go to another port from now on; those that are open stay where they are.
+    pub(crate) fn switch(&self, port: u16) {
+        self.state.target.store(port, Ordering::SeqCst);
+    }
+
+    /// Cuts every connection that is open now.
+    pub(crate) fn cut(&self) {
+        self.state.cut.send_replace(());
     }
 
     /// Cuts every connection, and refuses new ones.
@@ -125,15 +152,18 @@ fn take_one(counter: &AtomicUsize) -> bool {
 impl State {
     /// One connection, until either side ends or a test cuts it.
     async fn carry(self: Arc<Self>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", postgres().port())).await else {
+        let Ok(server) =
+            TcpStream::connect(("127.0.0.1", self.target.load(Ordering::SeqCst))).await
+        else {
             return;
         };
-        let mut open = self.open.subscribe();
+        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         // Both halves live here, so that leaving this scope cuts both connections.
         tokio::select! {
             _ = open.wait_for(|open| !open) => {}
+            _ = cut.changed() => {}
             () = self.exchange(from_client, to_server, from_server, to_client) => {}
         }
     }
