@@ -24,6 +24,7 @@ mod failover;
 mod follower;
 mod fuzz;
 mod handshake;
+mod history;
 mod identity;
 mod import;
 mod key_settings;
