@@ -1,6 +1,7 @@
 //! How fast messages are stored: the writer's group commit beside one `SeaORM` transaction per message, in one run.
 //!
-//! `cargo bench` prints, for each database and number of callers, durable sends per second with p50 and p99. Every send
+//! `cargo bench` prints, for each database and number of callers, durable sends per second with p50 and p99: of one
+//! transaction each, of one server's writer, and of two servers on one database. Every send
 //! stores one message, both users' signals and both sides' counters. PostgreSQL runs with fsync on, SQLite with
 //! synchronous = FULL. `cargo bench -- --seconds 10` measures longer.
 
@@ -23,6 +24,7 @@ use directmessages::{
         Chat, Clock, Limits, Store, StoreOptions, Subject, Username, WriterOptions,
         conversation_id, user_id,
     },
+    config::Bus,
     signals::Hints,
 };
 use entity::{conversation_partner, inbox, message, signal};
@@ -57,57 +59,23 @@ async fn main() {
 }
 
 async fn measure(database: &str, url: &str, callers: usize, time: Duration) {
-    let store = Store::open(&StoreOptions {
-        url: url.parse().unwrap(),
-        readers: 32,
-        writers: 2,
-        acquire_timeout: Duration::from_secs(30),
-        read_timeout: Duration::from_secs(30),
-        sqlite_full_sync: true,
-    })
-    .await
-    .unwrap();
-    store.migrate().await.unwrap();
-    let tasks = TaskTracker::new();
-    let shutdown = CancellationToken::new();
-    let options = WriterOptions {
-        batch: 512,
-        queue: 4_096,
-        timeout: Duration::from_secs(10),
-        writers: 2,
-    };
-    let hints = match store_backend(url) {
-        DbBackend::Postgres => Hints::over_postgres(url, &tasks, &shutdown),
-        _ => Hints::local(),
-    };
-    let limits = Limits {
-        content: 4_000,
-        upsert: 10_000,
-    };
-    let chat = Chat::start(
-        store.clone(),
-        hints,
-        Clock::system(),
-        limits,
-        &options,
-        &tasks,
-        &shutdown,
-    );
+    let servers = [Server::start(url).await, Server::start(url).await];
     let users: Vec<_> = (0..USERS)
         .map(|user| {
-            let name = format!("user-{user}");
+            let name = name(user);
             (
                 Subject::parse(name.clone()).unwrap(),
                 Username::parse(name).unwrap(),
             )
         })
         .collect();
-    chat.upsert(&users).await.unwrap();
-    let baseline_db = baseline_connection(url).await;
-    let (alone, together) = (baseline_db.clone(), chat.clone());
+    servers[0].chat.upsert(&users).await.unwrap();
+    let db = baseline_connection(url).await;
+    let alone = db.clone();
     let baseline = run(callers, time, move |sender, recipient| {
         let db = alone.clone();
         async move {
+            let (sender, recipient) = (name(sender), name(recipient));
             send_alone(&db, user_id(&sender), user_id(&recipient))
                 .await
                 .unwrap();
@@ -115,23 +83,93 @@ async fn measure(database: &str, url: &str, callers: usize, time: Duration) {
     })
     .await;
     print(database, callers, "one transaction each", &baseline, None);
-    let grouped = run(callers, time, move |sender, recipient| {
-        let chat = together.clone();
-        async move {
-            chat.send(user_id(&sender), &recipient, CONTENT.to_owned(), None)
-                .await
-                .unwrap();
-        }
-    })
-    .await;
-    print(database, callers, "group commit", &grouped, Some(&baseline));
+    for (what, servers) in [("group commit", &servers[..1]), ("two servers", &servers)] {
+        let chats: Vec<Chat> = servers.iter().map(|server| server.chat.clone()).collect();
+        let grouped = run(callers, time, move |sender, recipient| {
+            // Every user stays at one server, and writes to users of all.
+            let chat = chats[sender % chats.len()].clone();
+            async move {
+                let (sender, recipient) = (name(sender), name(recipient));
+                chat.send(user_id(&sender), &recipient, CONTENT.to_owned(), None)
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+        print(database, callers, what, &grouped, Some(&baseline));
+    }
+    db.close().await.unwrap();
+    for server in servers {
+        server.stop().await;
+    }
+}
 
-    baseline_db.close().await.unwrap();
-    shutdown.cancel();
-    tasks.close();
-    tasks.wait().await;
-    drop(chat);
-    store.close().await;
+fn name(user: usize) -> String {
+    format!("user-{user}")
+}
+
+/// What a server has below its HTTP.
+struct Server {
+    chat: Chat,
+    store: Store,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    async fn start(url: &str) -> Self {
+        let store = Store::open(&StoreOptions {
+            url: url.parse().unwrap(),
+            readers: 32,
+            writers: 2,
+            acquire_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(30),
+            sqlite_full_sync: true,
+        })
+        .await
+        .unwrap();
+        store.migrate().await.unwrap();
+        let tasks = TaskTracker::new();
+        let shutdown = CancellationToken::new();
+        let options = WriterOptions {
+            batch: 512,
+            queue: 4_096,
+            timeout: Duration::from_secs(10),
+            writers: 2,
+        };
+        let bus = Bus::default().bus_options();
+        let hints = match store_backend(url) {
+            DbBackend::Postgres => Hints::over_postgres(url, bus, &tasks, &shutdown),
+            _ => Hints::local(),
+        };
+        let limits = Limits {
+            content: 4_000,
+            upsert: 10_000,
+        };
+        let chat = Chat::start(
+            store.clone(),
+            hints,
+            Clock::system(),
+            limits,
+            &options,
+            &tasks,
+            &shutdown,
+        );
+        Self {
+            chat,
+            store,
+            tasks,
+            shutdown,
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        drop(self.chat);
+        self.store.close().await;
+    }
 }
 
 const CONTENT: &str = "Shall we meet at the fountain at eight, or is that too late for you?";
@@ -144,7 +182,7 @@ struct Measured {
 async fn run<F>(
     callers: usize,
     time: Duration,
-    send: impl Fn(String, String) -> F + Clone + Send + 'static,
+    send: impl Fn(usize, usize) -> F + Clone + Send + 'static,
 ) -> Measured
 where
     F: Future<Output = ()> + Send,
@@ -165,7 +203,7 @@ where
                     let (sender, step) = ((turn >> 33) % USERS, (turn >> 20) % (USERS - 1) + 1);
                     let recipient = (sender + step) % USERS;
                     let start = Instant::now();
-                    send(format!("user-{sender}"), format!("user-{recipient}")).await;
+                    send(sender, recipient).await;
                     latencies.push(start.elapsed());
                 }
                 latencies

@@ -1,5 +1,6 @@
 //! Every setting, a flag and an environment variable each: `--help` is the manual.
 
+mod bus;
 mod keys;
 mod origin;
 mod prices;
@@ -14,6 +15,7 @@ use clap::{
 };
 
 pub use self::{
+    bus::Bus,
     keys::Keys,
     origin::{Origin, without_own_port},
     prices::Prices,
@@ -48,6 +50,7 @@ impl Cli {
                         "--jwt-public-key",
                         "--jwt-jwks-url",
                         "--database-url",
+                        "--nats-url",
                     ];
                     secrets.iter().any(|secret| flag.starts_with(secret))
                 }
@@ -104,6 +107,9 @@ pub struct Serve {
     /// Which database.
     #[command(flatten)]
     pub database: Database,
+    /// Other servers on it.
+    #[command(flatten)]
+    pub bus: Bus,
     /// The bounds.
     #[command(flatten)]
     pub bounds: Bounds,
@@ -273,9 +279,6 @@ pub struct Bounds {
     /// Seconds that a command may wait and be tried before it is refused.
     #[arg(long, env = "WRITE_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub write_timeout: Duration,
-    /// Seconds after which a listener finds what no hint told it of.
-    #[arg(long, env = "SLOW_TICK", default_value = "2", value_parser = parse_seconds)]
-    pub slow_tick: Duration,
     /// Listeners.
     #[command(flatten)]
     pub sockets: Sockets,
@@ -304,6 +307,12 @@ impl Database {
             timeout: bounds.write_timeout,
             writers: self.writers,
         }
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        defaults()
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
     chat::{Chat, Clock, Store},
     config::{Database, Serve},
     graphql::Api,
-    signals::Hints,
+    signals::{Hints, NatsError},
 };
 
 /// How many listeners one statement of the slow tick asks for.
@@ -51,6 +51,9 @@ pub enum ServeError {
     /// `--no-migrate`, and the schema is old.
     #[error("the database's schema is not up to date: run `directmessages migrate up`")]
     NotMigrated,
+    /// NATS cannot be used as it is set.
+    #[error("NATS cannot be used: {0}")]
+    Nats(#[from] NatsError),
     /// There are no keys to check tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -106,9 +109,11 @@ pub async fn serve(
     let verifier = Verifier::start(settings.keys.verifier_options(), &back, &stop_back).await?;
     let store = open_store(&settings.database, !settings.no_migrate).await?;
     let url = &settings.database.database_url;
-    let hints = match url.backend() {
-        DbBackend::Postgres => Hints::over_postgres(url.as_str(), &back, &stop_back),
-        _ => Hints::local(),
+    let bus = settings.bus.bus_options();
+    let hints = match (settings.bus.nats_options(), url.backend()) {
+        (Some(nats), _) => Hints::over_nats(&nats, bus, &back, &stop_back).await?,
+        (None, DbBackend::Postgres) => Hints::over_postgres(url.as_str(), bus, &back, &stop_back),
+        (None, _) => Hints::local(),
     };
     let chat = Chat::start(
         store.clone(),
@@ -119,7 +124,7 @@ pub async fn serve(
         &back,
         &stop_back,
     );
-    let tick = slow_tick(chat.clone(), hints, settings.bounds.slow_tick);
+    let tick = slow_tick(chat.clone(), hints, settings.bus.slow_tick);
     back.spawn(stop_back.clone().run_until_cancelled_owned(tick));
     let server = http::Server::new(
         Api::new(chat),
@@ -166,11 +171,14 @@ async fn drained(shutdown: &CancellationToken, timeout: Duration) {
     tokio::time::sleep(timeout).await;
 }
 
-/// Every so often, looks where the logs of this server's listeners stand, in one statement for all of them: so that a
-/// hint that was lost costs no more than this long.
+/// Every so often, and at once where hints may just have been missed, looks where the logs of this server's listeners
+/// stand, in one statement for all of them: so that a hint that was lost costs no more than this long.
 async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
     loop {
-        tokio::time::sleep(every).await;
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = hints.doubted() => {}
+        }
         for users in hints.listening().chunks(TICK_CHUNK) {
             if let Err(error) = chat.hint_ends(users).await {
                 tracing::debug!(%error, "the slow tick found no database");

@@ -7,7 +7,7 @@ use directmessages::{
     auth::Tokens,
     chat::{Clock, Limits, Subject, import},
     config::{
-        Bounds, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
+        Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
         Prices, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
@@ -129,6 +129,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             sqlite_synchronous: Synchronous::Full,
         },
         documents: None,
+        bus: Bus::default(),
         bounds: Bounds::default(),
         rates: Rates::default(),
         prices: Prices::default(),

@@ -98,6 +98,12 @@ impl Chat {
         Ok(self.store.read.ping().await?)
     }
 
+    /// Whether there are ways to wake other servers' listeners, and they do not work: signals come late, and none is lost.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.hints.bus_is_away()
+    }
+
     /// Sends a message from `sender` to the user whom the host application calls `recipient`. The same
     /// `client_message_id` again returns the message that was sent the first time, and sends nothing.
     ///

@@ -10,9 +10,19 @@ pub(super) async fn live() -> Response {
     answer::json(StatusCode::OK, MediaType::Json, &json!({ "status": "ok" }))
 }
 
-/// The database answers too.
+/// The database answers too. A server whose bus is away serves on, and says so: a balancer that took it away would take
+/// away all of them at once.
 pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
-    match server.api.chat().ping().await {
+    let chat = server.api.chat();
+    match chat.ping().await {
+        Ok(()) if chat.is_alone() => answer::json(
+            StatusCode::OK,
+            MediaType::Json,
+            &json!({
+                "status": "degraded",
+                "reason": "hints between servers do not come through: signals of other servers come by the slow tick",
+            }),
+        ),
         Ok(()) => live().await,
         Err(error) => answer::json(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -6,28 +6,49 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Enough that two hints rarely meet at one lock.
-const SHARDS: usize = 64;
+/// Enough that two hints rarely meet at one lock; and the number of NATS subjects, which all servers of an application
+/// have to agree on.
+pub(super) const SHARDS: usize = 64;
 
 type Shard = Mutex<HashMap<Uuid, watch::Sender<i64>>>;
 
 /// From user to listeners, on this server.
 #[derive(Clone, Debug)]
-pub(super) struct Hub(Arc<[Shard]>);
+pub(super) struct Hub(Arc<Shards>);
+
+#[derive(Debug)]
+struct Shards {
+    shards: [Shard; SHARDS],
+    /// A bit for each shard that has a listener. It changes under the shard's lock only.
+    in_use: watch::Sender<u64>,
+}
 
 impl Default for Hub {
     fn default() -> Self {
-        Self((0..SHARDS).map(|_| Shard::default()).collect())
+        Self(Arc::new(Shards {
+            shards: std::array::from_fn(|_| Shard::default()),
+            in_use: watch::Sender::new(0),
+        }))
     }
+}
+
+/// The last bytes of a UUIDv5 are as good as random.
+pub(super) fn shard_of(user: Uuid) -> usize {
+    usize::from(user.as_bytes()[15]) % SHARDS
 }
 
 impl Hub {
     pub(super) fn listen(&self, user: Uuid) -> Listener {
-        let latest = self
-            .shard(user)
+        let mut shard = self.shard(user);
+        if shard.is_empty() {
+            let bit = 1 << shard_of(user);
+            self.0.in_use.send_modify(|in_use| *in_use |= bit);
+        }
+        let latest = shard
             .entry(user)
             .or_insert_with(|| watch::Sender::new(0))
             .subscribe();
+        drop(shard);
         Listener {
             user,
             latest: Some(latest),
@@ -43,16 +64,19 @@ impl Hub {
     }
 
     pub(super) fn listening(&self) -> Vec<Uuid> {
-        let shards = self.0.iter();
+        let shards = self.0.shards.iter();
         shards
             .flat_map(|shard| lock(shard).keys().copied().collect::<Vec<_>>())
             .collect()
     }
 
     fn shard(&self, user: Uuid) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<i64>>> {
-        // The last bytes of a UUIDv5 are as good as random.
-        let index = usize::from(user.as_bytes()[15]) % SHARDS;
-        lock(&self.0[index])
+        lock(&self.0.shards[shard_of(user)])
+    }
+
+    /// The shards that have listeners, one bit each.
+    pub(super) fn shards_in_use(&self) -> watch::Receiver<u64> {
+        self.0.in_use.subscribe()
     }
 }
 
@@ -96,6 +120,10 @@ impl Drop for Listener {
             .is_some_and(|latest| latest.receiver_count() == 0)
         {
             shard.remove(&self.user);
+            if shard.is_empty() {
+                let bit = 1 << shard_of(self.user);
+                self.hub.0.in_use.send_modify(|in_use| *in_use &= !bit);
+            }
         }
     }
 }

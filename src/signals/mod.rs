@@ -1,27 +1,52 @@
 //! Who is listening here, and hints to and from other servers.
 //!
 //! A hint says that a user's log reaches at least some position. It only wakes: whoever is woken reads the log. Within
-//! a server hints go through a sharded map from user to listeners; between servers that share a PostgreSQL through
-//! LISTEN and NOTIFY, on connections of their own and after the commit.
+//! a server hints go through a sharded map from user to listeners. Between servers they go over a bus, after the commit
+//! and on connections of its own: NATS, or LISTEN and NOTIFY of a PostgreSQL that they share. A bus that is away, slow or
+//! lossy costs time, and nothing else: each server looks at its listeners' logs at every slow tick.
 
+mod bus;
 mod hub;
+mod nats;
 mod postgres;
+mod pulse;
+mod wire;
 
-use tokio::sync::mpsc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use self::hub::Hub;
-pub use self::hub::Listener;
+use self::{bus::Outbox, hub::Hub, pulse::Pulse};
+pub use self::{
+    hub::Listener,
+    nats::{NatsError, NatsOptions, NatsServers},
+};
 
-/// How many batches' hints may wait for the bus. Beyond it they are dropped: the slow tick makes up for them.
-const BUS_QUEUE: usize = 1_024;
+/// Doubts that come close together are one.
+const DOUBT: Duration = Duration::from_millis(100);
+
+/// How hints are carried between servers.
+#[derive(Clone, Copy, Debug)]
+pub struct BusOptions {
+    /// How many batches' hints may wait for the bus. Beyond it they are dropped: the slow tick makes up for them.
+    pub queue: usize,
+    /// How often a server tries whether the bus carries: with each slow tick.
+    pub beat: Duration,
+}
 
 /// Where hints go to and come from. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
     hub: Hub,
-    bus: Option<mpsc::Sender<Vec<(Uuid, i64)>>>,
+    bus: Option<Bus>,
+}
+
+#[derive(Clone, Debug)]
+struct Bus {
+    outgoing: mpsc::Sender<Vec<(Uuid, i64)>>,
+    pulse: Arc<Pulse>,
 }
 
 impl Hints {
@@ -33,14 +58,45 @@ impl Hints {
 
     /// Hints to and from every server that shares the PostgreSQL at `url`. The tasks end after `shutdown`.
     #[must_use]
-    pub fn over_postgres(url: &str, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
-        let hub = Hub::default();
-        let (bus, outgoing) = mpsc::channel(BUS_QUEUE);
-        postgres::start(url, &hub, outgoing, tasks, shutdown);
-        Self {
-            hub,
+    pub fn over_postgres(
+        url: &str,
+        options: BusOptions,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let (hints, outbox, pulse) = Self::over("LISTEN/NOTIFY", options);
+        postgres::start(url, &hints.hub, outbox, &pulse, tasks, shutdown);
+        hints
+    }
+
+    /// Hints to and from every server that names the same subject on the same NATS. It may be away. The tasks end after
+    /// `shutdown`.
+    ///
+    /// # Errors
+    /// Where the options cannot be right, as for a file that is not there.
+    pub async fn over_nats(
+        nats: &NatsOptions,
+        options: BusOptions,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, NatsError> {
+        let (hints, outbox, pulse) = Self::over("NATS", options);
+        nats::start(nats, &hints.hub, outbox, &pulse, tasks, shutdown).await?;
+        Ok(hints)
+    }
+
+    fn over(bus: &'static str, options: BusOptions) -> (Self, Outbox, Arc<Pulse>) {
+        let pulse = Arc::new(Pulse::new(bus, options.beat));
+        let (outgoing, outbox) = Outbox::new(options.queue);
+        let bus = Bus {
+            outgoing,
+            pulse: pulse.clone(),
+        };
+        let hints = Self {
+            hub: Hub::default(),
             bus: Some(bus),
-        }
+        };
+        (hints, outbox, pulse)
     }
 
     /// Registers a listener for one user's hints, until it is dropped.
@@ -67,11 +123,28 @@ impl Hints {
         }
         if let Some(bus) = &self.bus
             && !ends.is_empty()
-            && bus.try_send(ends).is_err()
+            && bus.outgoing.try_send(ends).is_err()
         {
             tracing::debug!(
                 "the bus is behind: other servers find these signals by their slow tick"
             );
+        }
+    }
+
+    /// Whether there is a bus between servers, and it does not carry.
+    #[must_use]
+    pub fn bus_is_away(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.pulse.is_away())
+    }
+
+    /// Waits until hints may have been missed; without end where there is no bus.
+    pub async fn doubted(&self) {
+        match &self.bus {
+            Some(bus) => {
+                bus.pulse.doubted().await;
+                sleep(DOUBT).await;
+            }
+            None => std::future::pending().await,
         }
     }
 }

@@ -1,48 +1,40 @@
 //! LISTEN and NOTIFY: one connection that listens, one that tells, neither with a transaction.
 
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use data_encoding::BASE64;
 use sea_orm::sqlx::{
-    self, Executor as _,
+    self, AssertSqlSafe, Executor as _, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::hub::Hub;
+use super::{bus::Outbox, hub::Hub, pulse::Pulse, wire};
 
 const CHANNEL: &str = "directmessages_hints";
 /// A notification takes 7,999 bytes. A server's tag is 16 bytes and a hint 24, both in base64.
 const HINTS_PER_NOTIFICATION: usize = 240;
-const HINT_BYTES: usize = 24;
 /// How long to wait before a lost connection is opened again.
 const RECONNECT: Duration = Duration::from_millis(500);
 
 pub(super) fn start(
     url: &str,
     hub: &Hub,
-    outgoing: mpsc::Receiver<Vec<(Uuid, i64)>>,
+    outbox: Outbox,
+    pulse: &Arc<Pulse>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
-    // Drawn anew at every start: a server does not listen to itself.
-    let own = Uuid::new_v4();
-    let (url, hub) = (url.to_owned(), hub.clone());
-    tasks.spawn(
-        shutdown
-            .clone()
-            .run_until_cancelled_owned(tell(url.clone(), own, outgoing)),
-    );
-    tasks.spawn(
-        shutdown
-            .clone()
-            .run_until_cancelled_owned(listen(url, own, hub)),
-    );
+    let (own, hub) = (outbox.own, hub.clone());
+    let listening = listen(url.to_owned(), own, hub, pulse.clone());
+    let telling = tell(url.to_owned(), outbox, pulse.clone());
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(listening));
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
 }
 
-async fn tell(url: String, own: Uuid, mut outgoing: mpsc::Receiver<Vec<(Uuid, i64)>>) {
+async fn tell(url: String, mut outbox: Outbox, pulse: Arc<Pulse>) {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(2))
@@ -54,62 +46,67 @@ async fn tell(url: String, own: Uuid, mut outgoing: mpsc::Receiver<Vec<(Uuid, i6
             return;
         }
     };
-    let mut batches = Vec::new();
-    while outgoing.recv_many(&mut batches, 64).await > 0 {
-        let hints: Vec<(Uuid, i64)> = batches.drain(..).flatten().collect();
-        for hints in hints.chunks(HINTS_PER_NOTIFICATION) {
-            let notify = sqlx::query("SELECT pg_notify($1, $2)")
-                .bind(CHANNEL)
-                .bind(encode(own, hints));
-            if let Err(error) = pool.execute(notify).await {
-                tracing::warn!(%error, "hints were not sent: other servers find the signals by their slow tick");
+    let mut beat = interval(pulse.every());
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {
+                notify(&pool, outbox.own, &[], &pulse).await;
+                pulse.check();
+            }
+            hints = outbox.next() => {
+                let Some(hints) = hints else { return };
+                let hints: Vec<_> = hints.into_iter().collect();
+                for hints in hints.chunks(HINTS_PER_NOTIFICATION) {
+                    notify(&pool, outbox.own, hints, &pulse).await;
+                }
             }
         }
     }
 }
 
-async fn listen(url: String, own: Uuid, hub: Hub) {
+/// What cannot be told is left to the other servers' slow tick.
+async fn notify(pool: &PgPool, own: Uuid, hints: &[(Uuid, i64)], pulse: &Pulse) {
+    // One message of the simple protocol, whose text is ours: nothing is prepared that a pooler could lose.
+    let payload = BASE64.encode(&wire::encode(own, hints));
+    let notify = AssertSqlSafe(format!("NOTIFY {CHANNEL}, '{payload}'"));
+    match timeout(pulse.step(), pool.execute(sqlx::raw_sql(notify))).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => pulse.blame(&error),
+        Err(late) => pulse.blame(&late),
+    }
+}
+
+async fn listen(url: String, own: Uuid, hub: Hub, pulse: Arc<Pulse>) {
     loop {
-        match hear(&url, own, &hub).await {
+        match hear(&url, own, &hub, &pulse).await {
             Ok(never) => match never {},
-            Err(error) => tracing::warn!(%error, "hints from other servers are away"),
+            Err(error) => pulse.blame(&error),
         }
-        tokio::time::sleep(RECONNECT).await;
+        sleep(RECONNECT).await;
     }
 }
 
-async fn hear(url: &str, own: Uuid, hub: &Hub) -> Result<std::convert::Infallible, sqlx::Error> {
+/// Wakes by what others tell, until the connection breaks, or is so silent that not even our own beat comes through.
+async fn hear(url: &str, own: Uuid, hub: &Hub, pulse: &Pulse) -> Result<Infallible, sqlx::Error> {
+    let broken = |what: &str| sqlx::Error::Protocol(what.to_owned());
     let mut listener = PgListener::connect(url).await?;
+    listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
+    // Whatever was told before this was told to nobody here.
+    pulse.doubt();
     loop {
-        let notification = listener.recv().await?;
-        for (user, position) in decode(own, notification.payload()) {
-            hub.wake(user, position);
+        let heard = timeout(pulse.patience(), listener.try_recv()).await;
+        let heard = heard.map_err(|_| broken("nothing comes through LISTEN"))?;
+        let notification = heard?.ok_or_else(|| broken("the connection that listens broke"))?;
+        let bytes = BASE64.decode(notification.payload().as_bytes());
+        let Some((from, hints)) = bytes.as_deref().ok().and_then(wire::decode) else {
+            continue;
+        };
+        if from == own {
+            pulse.heard();
+        } else {
+            hints.for_each(|(user, position)| hub.wake(user, position));
         }
-    }
-}
-
-fn encode(own: Uuid, hints: &[(Uuid, i64)]) -> String {
-    let mut bytes = own.as_bytes().to_vec();
-    for (user, position) in hints {
-        bytes.extend(user.as_bytes());
-        bytes.extend(position.to_be_bytes());
-    }
-    BASE64.encode(&bytes)
-}
-
-/// Another server's hints. What cannot be read is no hint: whoever may connect may notify.
-fn decode(own: Uuid, payload: &str) -> Vec<(Uuid, i64)> {
-    let bytes = BASE64.decode(payload.as_bytes()).unwrap_or_default();
-    match bytes.split_at_checked(16) {
-        Some((from, hints)) if from != own.as_bytes() => hints
-            .chunks_exact(HINT_BYTES)
-            .filter_map(|hint| {
-                let user = Uuid::from_slice(&hint[..16]).ok()?;
-                let position = i64::from_be_bytes(hint[16..].try_into().ok()?);
-                Some((user, position))
-            })
-            .collect(),
-        _ => Vec::new(),
     }
 }

@@ -45,9 +45,13 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
     (
         "src/signals",
         &[
+            "async_nats",
             "data_encoding",
+            "futures_util",
+            "percent_encoding",
             "sea_orm",
             "sqlx",
+            "thiserror",
             "tokio",
             "tokio_util",
             "tracing",
@@ -122,7 +126,11 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
         ],
         &[],
     ),
-    ("src/config", &["clap"], &["auth", "chat", "config"]),
+    (
+        "src/config",
+        &["clap"],
+        &["auth", "chat", "config", "signals"],
+    ),
     (
         "src/demo.rs",
         &["tokio_util", "uuid"],

@@ -14,6 +14,7 @@ mod harness;
 
 mod access;
 mod bombs;
+mod bus;
 mod cli;
 mod college;
 mod crash;

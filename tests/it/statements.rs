@@ -33,7 +33,7 @@ impl Log<'_> {
                     .map(|(_, statement)| statement.to_owned())
             })
             // Hints go out on a connection of their own, whenever they come to it.
-            .filter(|statement| !statement.contains("pg_notify"))
+            .filter(|statement| !statement.starts_with("NOTIFY "))
             .collect()
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod load;
+pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
