@@ -4,6 +4,7 @@ mod keys;
 mod origin;
 mod prices;
 mod rates;
+mod retention;
 mod sockets;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -18,6 +19,7 @@ pub use self::{
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
+    retention::{Prune, Pruning},
     sockets::Sockets,
 };
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
@@ -78,6 +80,8 @@ pub enum Command {
     Token(Token),
     /// Bring in messages in bulk.
     Import(Import),
+    /// Remove old signals now, as `serve` does every so often. It may be stopped at any moment.
+    Prune(Prune),
 }
 
 /// Settings of `serve`.
@@ -113,6 +117,9 @@ pub struct Serve {
     /// What an operation may cost.
     #[command(flatten)]
     pub prices: Prices,
+    /// How long signals are kept.
+    #[command(flatten)]
+    pub pruning: Pruning,
 }
 
 /// Settings of `dev`.
