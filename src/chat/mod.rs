@@ -9,6 +9,7 @@ mod error;
 mod id;
 pub mod import;
 mod page;
+mod prune;
 mod query;
 mod rows;
 mod store;
@@ -32,6 +33,7 @@ pub use self::{
     error::Error,
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
+    prune::{Pruned, Retention},
     query::{Message, Partner, Side},
     store::{DatabaseUrl, Store, StoreOptions},
     stream::{Signal, SignalStream},

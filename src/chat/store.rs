@@ -117,7 +117,8 @@ impl Store {
                 create_folder(&options.url)?;
                 (options.readers, 1)
             }
-            _ => (options.readers, options.writers),
+            // One more than the writer's tasks have: pruning must not keep one of them waiting.
+            _ => (options.readers, options.writers + 1),
         };
         // The writer opens first: it creates the file and turns on the write-ahead log.
         let write = Self::connect(options, writers, false).await?;

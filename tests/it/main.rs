@@ -39,6 +39,7 @@ mod pages;
 mod persisted;
 mod price;
 mod properties;
+mod pruning;
 mod python;
 mod rates;
 mod readers;
