@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Server, World};
+use super::world::{NATS_NODES, Server, Setup, World};
 use crate::harness::{chance::Chance, postgres::Stop, proxy::Proxy};
 
 /// What can go wrong.
@@ -49,6 +49,12 @@ pub(super) enum Fault {
     LinkFrozen,
     /// Everything takes a while.
     LinkSlow,
+    /// kill -9 of a NATS server, and a new start.
+    NatsKilled,
+    /// SIGSTOP of a NATS server for a while.
+    NatsFrozen,
+    /// Signals of more than a second ago are removed: whoever stands below begins anew.
+    Pruned,
 }
 
 const ON_SQLITE: &[Fault] = &[
@@ -58,6 +64,17 @@ const ON_SQLITE: &[Fault] = &[
     Fault::RollingRestart,
     Fault::ClockBack,
     Fault::ClockForward,
+    Fault::Pruned,
+];
+
+/// Those of a PostgreSQL, and these.
+const ON_NATS: &[Fault] = &[
+    Fault::NatsKilled,
+    Fault::NatsKilled,
+    Fault::NatsFrozen,
+    Fault::NatsFrozen,
+    Fault::Pruned,
+    Fault::Pruned,
 ];
 
 const ON_POSTGRES: &[Fault] = &[
@@ -91,10 +108,11 @@ pub(super) async fn keep_breaking(
     counts: Counts,
     stop: CancellationToken,
 ) {
-    let faults = if world.postgres.is_some() {
-        ON_POSTGRES
-    } else {
-        ON_SQLITE
+    let faults = match world.setup {
+        Setup::Sqlite => ON_SQLITE.to_vec(),
+        // Here nothing is pruned, so that whole logs can be read at the end.
+        Setup::Postgres => ON_POSTGRES.to_vec(),
+        Setup::Nats => [ON_POSTGRES, ON_NATS].concat(),
     };
     // Each kind once before any comes again, so that a short run has most of them.
     let mut left: Vec<Fault> = Vec::new();
@@ -104,7 +122,7 @@ pub(super) async fn keep_breaking(
             return;
         }
         if left.is_empty() {
-            left = faults.to_vec();
+            left.clone_from(&faults);
         }
         let fault = left.swap_remove(chance.below(left.len()));
         if cause(&world, fault, &mut chance).await {
@@ -194,6 +212,24 @@ async fn cause(world: &World, fault: Fault, chance: &mut Chance) -> bool {
             postgres.resume();
             true
         }
+        Fault::NatsKilled | Fault::NatsFrozen => {
+            let Some(Ok(mut nats)) = world.nats.as_ref().map(|nats| nats.try_lock()) else {
+                return false;
+            };
+            let node = chance.below(NATS_NODES);
+            let time = Duration::from_millis((200 + chance.below(2_000)) as u64);
+            if fault == Fault::NatsKilled {
+                nats.kill(node);
+                sleep(time).await;
+                nats.revive(node).await;
+            } else {
+                nats.freeze(node);
+                sleep(time).await;
+                nats.thaw(node);
+            }
+            true
+        }
+        Fault::Pruned => world.prune().await,
         Fault::ConnectionsCut
         | Fault::Partitioned
         | Fault::AnswersLost

@@ -24,9 +24,9 @@ use self::{
     history::{Ending, History, Kind, Outcome, Recorder},
     listen::Listener,
     workload::Client,
-    world::World,
+    world::{Setup, World},
 };
-use crate::harness::{chance::Chance, database, within};
+use crate::harness::{chance::Chance, until, within};
 
 const USERS: [&str; 5] = ["ann", "ben", "chloe", "dan", "eva"];
 const SENDERS: usize = 2;
@@ -36,12 +36,46 @@ const FAULTS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres() {
-    run(database::Kind::Postgres, Duration::from_secs(12), 4).await;
+    run(Setup::Postgres, Duration::from_secs(10), 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats() {
+    run(Setup::Nats, Duration::from_secs(10), 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite() {
-    run(database::Kind::Sqlite, Duration::from_secs(6), 4).await;
+    run(Setup::Sqlite, Duration::from_secs(6), 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_s_clock_goes_where_it_is_set() {
+    let world = Arc::new(World::start(Setup::Sqlite).await);
+    let recorder = Arc::new(Recorder::start());
+    let users = USERS.map(str::to_owned);
+    let stop = CancellationToken::new();
+    let client = |me: &str| Client::new(&world, &recorder, &users, me, me, &stop);
+    let ann = client("ann");
+    ann.ask_surely("{ signalCursor }", json!({})).await;
+    // To somebody new each time: within a conversation, times do not go back.
+    let day = async || {
+        let sent = recorder.history().attempts.len();
+        let stranger = format!("stranger {sent}");
+        let other = client(&stranger);
+        other.ask_surely("{ signalCursor }", json!({})).await;
+        ann.send_surely(0, &stranger, &stranger).await;
+        let history = recorder.history();
+        match &history.attempts.last().unwrap().outcome {
+            Outcome::Done(message) => message.sent_at[..10].to_owned(),
+            other => panic!("not stored: {other:?}"),
+        }
+    };
+    let today = day().await;
+    world.servers[0].set_clock(200_000);
+    until("the clock goes forward", async || day().await > today).await;
+    world.servers[0].set_clock(-200_000);
+    until("the clock goes back", async || day().await < today).await;
 }
 
 /// A number out of the environment.
@@ -58,13 +92,13 @@ fn given(variable: &str) -> Option<u64> {
 }
 
 /// Lets clients, listeners and faults loose on a system, mends it, and judges what everybody was told.
-async fn run(kind: database::Kind, time: Duration, seed: u64) {
+async fn run(setup: Setup, time: Duration, seed: u64) {
     let seed = given("SEED").unwrap_or(seed);
     let time = given("HISTORY_SECONDS").map_or(time, Duration::from_secs);
     let mut chance = Chance::seeded(seed);
     let mut fork = move || Chance::seeded(chance.below(1 << 40) as u64);
     let begun = Instant::now();
-    let world = Arc::new(World::start(kind).await);
+    let world = Arc::new(World::start(setup).await);
     let recorder = Arc::new(Recorder::start());
     let users: Vec<String> = USERS.map(str::to_owned).to_vec();
     let stop = CancellationToken::new();
@@ -135,7 +169,7 @@ async fn run(kind: database::Kind, time: Duration, seed: u64) {
         .iter()
         .map(|(fault, count)| format!("{count} {fault:?}"))
         .collect();
-    println!("SEED={seed} on {kind:?}: {}", summary(&history));
+    println!("SEED={seed} on {setup:?}: {}", summary(&history));
     println!(
         "faults in {} s of {}: {}",
         time.as_secs(),

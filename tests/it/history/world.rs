@@ -14,6 +14,7 @@ use crate::{
     harness::{
         SECRET,
         database::{Kind, TestDatabase, connect, folder},
+        nats::Nats,
         postgres::Postgres,
         process::{Process, program},
         proxy::Proxy,
@@ -22,14 +23,37 @@ use crate::{
     support::free_port,
 };
 
-/// Servers on a PostgreSQL, and on a file of SQLite's.
-const SERVERS: [usize; 2] = [3, 2];
+/// How many NATS servers a cluster has.
+pub(super) const NATS_NODES: usize = 3;
+
+/// What the servers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// A file of SQLite's.
+    Sqlite,
+    /// A PostgreSQL, which carries the hints too.
+    Postgres,
+    /// A PostgreSQL, and a cluster of three NATS servers between them.
+    Nats,
+}
+
+impl Setup {
+    fn servers(self) -> usize {
+        match self {
+            Self::Sqlite => 2,
+            Self::Postgres | Self::Nats => 3,
+        }
+    }
+}
 
 pub(super) struct World {
+    pub(super) setup: Setup,
     pub(super) servers: Vec<Server>,
     pub(super) database: TestDatabase,
     /// The PostgreSQL, where it is one.
     pub(super) postgres: Option<Mutex<Postgres>>,
+    /// The cluster between the servers, where there is one.
+    pub(super) nats: Option<Mutex<Nats>>,
     /// What the PostgreSQL logged before it was started again.
     pub(super) postgres_logs: std::sync::Mutex<String>,
 }
@@ -45,15 +69,22 @@ pub(super) struct Server {
     /// How far its clock is off: a file that libfaketime reads.
     clock: PathBuf,
     url: String,
+    nats_url: Option<String>,
     http: reqwest::Client,
 }
 
 impl World {
-    pub(super) async fn start(kind: Kind) -> Self {
-        let (database, postgres) = match kind {
+    pub(super) async fn start(setup: Setup) -> Self {
+        let nats = match setup {
+            Setup::Sqlite | Setup::Postgres => None,
+            Setup::Nats => Some(Nats::start(NATS_NODES, &[]).await),
+        };
+        let nats_url = nats.as_ref().map(Nats::url);
+        let (database, postgres) = match setup {
             // The program makes the tables itself: another build may make others.
-            Kind::Sqlite => (TestDatabase::empty(kind).await, None),
-            Kind::Postgres => {
+            Setup::Sqlite => (TestDatabase::empty(Kind::Sqlite).await, None),
+            Setup::Postgres | Setup::Nats => {
+                let kind = Kind::Postgres;
                 // So that a deadlock is told as one, before a lock_timeout ends it.
                 let postgres = Postgres::new(&["deadlock_timeout=100ms", "max_connections=200"]);
                 let postgres = postgres.await;
@@ -67,7 +98,7 @@ impl World {
             }
         };
         let mut servers = Vec::new();
-        for _ in 0..SERVERS[usize::from(kind == Kind::Sqlite)] {
+        for _ in 0..setup.servers() {
             let proxy = match &postgres {
                 Some(postgres) => Some(Proxy::to(postgres.port()).await),
                 None => None,
@@ -76,15 +107,17 @@ impl World {
                 Some(proxy) => proxy.url(&database),
                 None => database.url.clone(),
             };
-            let server = Server::new(proxy, url);
+            let server = Server::new(proxy, url, nats_url.clone());
             // One after the other: the first makes the tables.
             server.start().await;
             servers.push(server);
         }
         Self {
+            setup,
             servers,
             database,
             postgres: postgres.map(Mutex::new),
+            nats: nats.map(Mutex::new),
             postgres_logs: std::sync::Mutex::default(),
         }
     }
@@ -99,6 +132,14 @@ impl World {
             .collect()
     }
 
+    /// Removes signals of more than a second ago. Whether that was done.
+    pub(super) async fn prune(&self) -> bool {
+        let mut prune = program(&["prune", "--signal-retention", "1", "--prune-batch", "50"]);
+        prune.args(["--database-url", &self.database.url]);
+        let pruned = tokio::task::spawn_blocking(move || prune.output().unwrap());
+        pruned.await.unwrap().status.success()
+    }
+
     /// Keeps what the PostgreSQL logged, which a start begins anew.
     pub(super) fn keep_log(&self, postgres: &Postgres) {
         self.postgres_logs.lock().unwrap().push_str(&postgres.log());
@@ -106,7 +147,7 @@ impl World {
 }
 
 impl Server {
-    fn new(proxy: Option<Proxy>, url: String) -> Self {
+    fn new(proxy: Option<Proxy>, url: String, nats_url: Option<String>) -> Self {
         let clock = folder().join(format!("clock-{}", uuid::Uuid::new_v4().simple()));
         let server = Self {
             address: ([127, 0, 0, 1], free_port()).into(),
@@ -115,6 +156,7 @@ impl Server {
             logs: std::sync::Mutex::default(),
             clock,
             url,
+            nats_url,
             http: client(),
         };
         server.set_clock(0);
@@ -157,6 +199,9 @@ impl Server {
         arguments.extend(["--connect-timeout", "1", "--read-timeout", "2"]);
         arguments.extend(["--write-timeout", "3", "--shutdown-timeout", "4"]);
         arguments.extend(unlimited(&[]));
+        if let Some(nats_url) = &self.nats_url {
+            arguments.extend(["--nats-url", nats_url]);
+        }
         let mut command = program(&arguments);
         command.env("LD_PRELOAD", faketime());
         command.env("FAKETIME_TIMESTAMP_FILE", &self.clock);
