@@ -20,7 +20,7 @@ use crate::harness::{
 
 /// How long a server may take to open a socket.
 const OPENING: Duration = Duration::from_secs(2);
-/// How long a listener waits for the last signal.
+/// How long a listener waits for the next signal before the last one.
 const END: Duration = Duration::from_secs(40);
 /// From how many cursors of the latest a listener chooses where it goes back to.
 const KEPT: usize = 300;
@@ -114,7 +114,7 @@ impl Listener {
         &mut self,
         server: usize,
         after: &str,
-        leave: Instant,
+        mut leave: Instant,
         at_leaving: Ending,
     ) -> Option<Ending> {
         let recorder = self.client.recorder.clone();
@@ -145,6 +145,9 @@ impl Listener {
                 _ = self.ends.changed() => continue,
                 () = sleep_until(leave) => break at_leaving,
             };
+            if at_leaving == Ending::Waiting {
+                leave = Instant::now() + END;
+            }
             let event = match told(&heard, field) {
                 Ok(event) => event,
                 Err(ending) => break ending,

@@ -26,7 +26,7 @@ use self::{
     workload::Client,
     world::{Setup, World},
 };
-use crate::harness::{chance::Chance, until, within};
+use crate::harness::{chance::Chance, tool, until, within};
 
 const USERS: [&str; 5] = ["ann", "ben", "chloe", "dan", "eva"];
 const SENDERS: usize = 2;
@@ -76,6 +76,33 @@ async fn a_server_s_clock_goes_where_it_is_set() {
     until("the clock goes forward", async || day().await > today).await;
     world.servers[0].set_clock(-200_000);
     until("the clock goes back", async || day().await < today).await;
+}
+
+#[test]
+fn every_patch_that_breaks_the_program_fits_it() {
+    let folder = "tests/history/broken";
+    let names = tool::suites_in(folder, "", ".patch");
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let patch = tool::path(&format!("{folder}/{name}.patch"));
+        let text = std::fs::read_to_string(&patch).unwrap();
+        assert!(
+            text.contains("\nCaught by: "),
+            "{name}.patch does not say by which check it is caught"
+        );
+        let mut apply = std::process::Command::new("git");
+        apply
+            .current_dir(tool::path(""))
+            .args(["apply", "--check"])
+            .arg(&patch);
+        let applied = apply.output().unwrap();
+        assert!(
+            applied.status.success(),
+            "{name}.patch does not fit the program any more: make the same mistake in what is there now, and run \
+             tests/history/broken.sh {name}\n{}",
+            String::from_utf8_lossy(&applied.stderr)
+        );
+    }
 }
 
 /// A number out of the environment.
