@@ -37,6 +37,7 @@ table=()
 missed=0
 for name in "${names[@]}"; do
   patch=$root/tests/history/broken/$name.patch
+  setup=$(sed -n 's/^Run: //p' "$patch")
   expected=$(sed -n 's/^Caught by: //p' "$patch")
   # Outside of any repository, as far as git can tell: otherwise it passes over what is ignored here.
   (cd "$source" && GIT_CEILING_DIRECTORIES=$target git apply "$patch")
@@ -47,7 +48,7 @@ for name in "${names[@]}"; do
   for seed in $seeds; do
     begun=$SECONDS
     if DIRECTMESSAGES_PROGRAM=$target/$name SEED=$seed HISTORY_SECONDS=$each RUST_BACKTRACE=0 \
-      "$target/checker" history::postgres --exact --nocapture >"$target/$name.log" 2>&1; then
+      "$target/checker" "history::${setup:-postgres}" --exact --nocapture >"$target/$name.log" 2>&1; then
       found=nothing
     else
       found=$(sed -n 's/^FOUND //p' "$target/$name.log")

@@ -1,12 +1,11 @@
 //! The nemesis: it breaks things at random, several at one time, and mends them again.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{NATS_NODES, Server, Setup, World};
@@ -99,7 +98,7 @@ const ON_POSTGRES: &[Fault] = &[
     Fault::LinkSlow,
 ];
 
-pub(super) type Counts = Arc<Mutex<BTreeMap<Fault, usize>>>;
+pub(super) type Counts = Arc<std::sync::Mutex<BTreeMap<Fault, usize>>>;
 
 /// Breaks one thing after the other until it is stopped; what it broke last is mended then.
 pub(super) async fn keep_breaking(
@@ -189,45 +188,12 @@ async fn cause(world: &World, fault: Fault, chance: &mut Chance) -> bool {
             server.set_clock(i64::try_from(chance.below(600)).unwrap());
             true
         }
-        Fault::DatabaseKilled | Fault::DatabaseStopped => {
-            let Some(Ok(mut postgres)) = world.postgres.as_ref().map(|p| p.try_lock()) else {
-                return false;
-            };
-            world.keep_log(&postgres);
-            let how = match fault {
-                Fault::DatabaseKilled => Stop::Kill,
-                _ => Stop::Immediate,
-            };
-            postgres.stop(how).await;
-            sleep(while_within(1, 1_000)).await;
-            postgres.start().await;
-            true
-        }
-        Fault::DatabaseFrozen => {
-            let Some(Ok(postgres)) = world.postgres.as_ref().map(|p| p.try_lock()) else {
-                return false;
-            };
-            postgres.pause();
-            sleep(while_within(300, 3_000)).await;
-            postgres.resume();
-            true
+        Fault::DatabaseKilled | Fault::DatabaseStopped | Fault::DatabaseFrozen => {
+            disturb_database(world, fault, while_within(1, 2_500)).await
         }
         Fault::NatsKilled | Fault::NatsFrozen => {
-            let Some(Ok(mut nats)) = world.nats.as_ref().map(|nats| nats.try_lock()) else {
-                return false;
-            };
-            let node = chance.below(NATS_NODES);
-            let time = Duration::from_millis((200 + chance.below(2_000)) as u64);
-            if fault == Fault::NatsKilled {
-                nats.kill(node);
-                sleep(time).await;
-                nats.revive(node).await;
-            } else {
-                nats.freeze(node);
-                sleep(time).await;
-                nats.thaw(node);
-            }
-            true
+            let time = while_within(200, 2_200);
+            disturb_nats(world, fault, chance.below(NATS_NODES), time).await
         }
         Fault::Pruned => world.prune().await,
         Fault::ConnectionsCut
@@ -245,6 +211,45 @@ async fn cause(world: &World, fault: Fault, chance: &mut Chance) -> bool {
             true
         }
     }
+}
+
+/// Ends the PostgreSQL or freezes it, for a while.
+async fn disturb_database(world: &World, fault: Fault, time: Duration) -> bool {
+    let Some(Ok(mut postgres)) = world.postgres.as_ref().map(Mutex::try_lock) else {
+        return false;
+    };
+    let how = match fault {
+        Fault::DatabaseKilled => Stop::Kill,
+        Fault::DatabaseStopped => Stop::Immediate,
+        _ => {
+            postgres.pause();
+            sleep(time).await;
+            postgres.resume();
+            return true;
+        }
+    };
+    world.keep_log(&postgres);
+    postgres.stop(how).await;
+    sleep(time / 2).await;
+    postgres.start().await;
+    true
+}
+
+/// Ends a NATS server or freezes it, for a while.
+async fn disturb_nats(world: &World, fault: Fault, node: usize, time: Duration) -> bool {
+    let Some(Ok(mut nats)) = world.nats.as_ref().map(Mutex::try_lock) else {
+        return false;
+    };
+    if fault == Fault::NatsKilled {
+        nats.kill(node);
+        sleep(time).await;
+        nats.revive(node).await;
+    } else {
+        nats.freeze(node);
+        sleep(time).await;
+        nats.thaw(node);
+    }
+    true
 }
 
 async fn disturb(proxy: &Proxy, fault: Fault, times: usize, time: Duration) {

@@ -5,57 +5,53 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    history::{Kind, Recorder, Target},
     listen::{Ends, Listener},
+    record::{Kind, Outcome, Recorder, Target, position},
     workload::Client,
     world::World,
 };
 use crate::harness::user::MESSAGE;
 
+/// How often a read is tried that has to succeed.
+const TRIES: usize = 20;
+
 /// Each one writes to the next, who reads it: what everyone is told of last, and by it knows that nothing is missing.
 pub(super) async fn mark_the_end(clients: &[Client], recorder: &Recorder) -> Ends {
+    let servers = clients[0].world.servers.len();
+    let pairs: Vec<(&Client, &Client)> =
+        clients.iter().zip(clients.iter().cycle().skip(1)).collect();
     let mut ids = Vec::new();
-    let next = |place: usize| &clients[(place + 1) % clients.len()];
-    for (place, client) in clients.iter().enumerate() {
-        let content = format!("the end of {}", client.me);
-        client
-            .send_surely(
-                place % client.world.servers.len(),
-                &next(place).me,
-                &content,
-            )
-            .await;
-        let history = recorder.history();
-        let message = history.attempts.iter().rev().find_map(|attempt| {
-            let of_it = attempt.content == content;
-            match &attempt.outcome {
-                super::history::Outcome::Done(message) if of_it => Some(message.id.clone()),
-                _ => None,
-            }
-        });
-        ids.push(message.expect("the end can be told"));
+    for (place, (from, to)) in pairs.iter().enumerate() {
+        let content = format!("the end of {}", from.me);
+        from.send_surely(place % servers, &to.me, &content).await;
+        let attempts = &recorder.history().attempts;
+        let message = attempts
+            .iter()
+            .rev()
+            .find_map(|attempt| match &attempt.outcome {
+                Outcome::Done(message) if attempt.content == content => Some(message.id.clone()),
+                Outcome::Done(_) | Outcome::Unknown | Outcome::Refused(_) => None,
+            });
+        // Where it was refused, that is found, and so is everyone who waits for it.
+        ids.push(message.unwrap_or_default());
     }
-    for (place, id) in ids.iter().enumerate() {
-        let mut server = place;
-        while !next(place)
-            .read(
-                server % next(place).world.servers.len(),
-                Target::Message(id.clone()),
-                None,
-            )
-            .await
-        {
-            server += 1;
+    for ((_, to), id) in pairs.iter().zip(&ids) {
+        for tries in 0..TRIES {
+            let target = Target::Message(id.clone());
+            if to.read(tries % servers, target, None).await {
+                break;
+            }
         }
     }
     let mut ends = HashMap::new();
-    for (place, id) in ids.into_iter().enumerate() {
-        for kind in [Kind::Sent, Kind::Read] {
-            ends.insert((clients[place].me.clone(), kind), id.clone());
-            ends.insert((next(place).me.clone(), kind), id.clone());
+    // In their order: what came later takes the place of what came before.
+    for ((from, to), id) in pairs.into_iter().zip(ids) {
+        for user in [from, to] {
+            for kind in [Kind::Sent, Kind::Read] {
+                ends.insert((user.me.clone(), kind), id.clone());
+            }
         }
     }
-    // The first one's last is what the last one wrote, which came over what the first wrote: so it stands.
     Some(Arc::new(ends))
 }
 
@@ -104,10 +100,10 @@ pub(super) async fn look(
             data["inbox"]["unreadCount"].as_i64().unwrap(),
             list.collect(),
         );
-        let last = super::history::position(data["signalCursor"].as_str().unwrap());
+        let end = position(data["signalCursor"].as_str().unwrap());
         let mut history = recorder.history();
         history.end.unread.insert(client.me.clone(), (count, list));
-        history.end.last.insert(client.me.clone(), last);
+        history.end.last.insert(client.me.clone(), end);
     }
     recorder.history().end.defects = defects(world).await;
 }

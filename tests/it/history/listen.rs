@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    history::{Ending, Event, Kind, Session, position},
+    record::{Ending, Event, Kind, Session, position},
     workload::Client,
 };
 use crate::harness::{
@@ -50,17 +50,19 @@ impl Listener {
                 return;
             }
             let last = self.cursors.len() - 1;
-            let from = match ending || chance.below(5) > 0 {
-                true => last,
-                false => chance.below(last + 1),
+            let from = if ending || chance.below(5) > 0 {
+                last
+            } else {
+                chance.below(last + 1)
             };
             let leave = Duration::from_millis(100 + chance.below(2_500) as u64);
-            let (leave, at_leaving) = match ending {
-                true => (
+            let (leave, at_leaving) = if ending {
+                (
                     *deadline.get_or_insert_with(|| Instant::now() + END),
                     Ending::Waiting,
-                ),
-                false => (Instant::now() + leave, Ending::Dropped),
+                )
+            } else {
+                (Instant::now() + leave, Ending::Dropped)
             };
             let after = self.cursors[from].clone();
             let ended = self
@@ -238,9 +240,10 @@ fn told(heard: &Heard, field: &str) -> Result<Value, Ending> {
         Heard::Message(message) if message["type"] == "error" => {
             Err(Ending::Refused(code(&message["payload"])))
         }
-        Heard::Message(_) => Err(Ending::Dropped),
-        // Those with which a client comes back: see the README's table.
-        Heard::Closed(1000 | 1001 | 1005 | 1006 | 1012 | 1013) => Err(Ending::Dropped),
+        // The codes are those with which a client comes back: see the README's table.
+        Heard::Message(_) | Heard::Closed(1000 | 1001 | 1005 | 1006 | 1012 | 1013) => {
+            Err(Ending::Dropped)
+        }
         Heard::Closed(code) => Err(Ending::Refused(code.to_string())),
     }
 }

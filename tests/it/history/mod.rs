@@ -1,14 +1,14 @@
 //! Nothing lost: several servers, real faults, and a check of everything that anybody was told, in the manner of Jepsen's
 //! set and list-append checkers.
 //!
-//! `workload` and `listen` are the clients, `faults` breaks what they speak to, `history` is what was written down of it,
+//! `workload` and `listen` are the clients, `faults` breaks what they speak to, `record` is what was written down of it,
 //! `check` says what is wrong with that. `tests/history/broken` holds builds with a defect, which this has to catch.
 
 mod check;
 mod faults;
 mod finish;
-mod history;
 mod listen;
+mod record;
 mod workload;
 mod world;
 
@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     faults::Counts,
-    history::{Ending, History, Kind, Outcome, Recorder},
     listen::Listener,
+    record::{Ending, History, Kind, Outcome, Recorder},
     workload::Client,
     world::{Setup, World},
 };
@@ -203,9 +203,7 @@ async fn run(setup: Setup, time: Duration, seed: u64) {
         begun.elapsed().as_secs(),
         faults.join(", ")
     );
-    if !findings.is_empty() {
-        panic!("{}", story(&history, &findings, seed));
-    }
+    assert!(findings.is_empty(), "{}", story(&history, &findings, seed));
 }
 
 /// Waits for tasks, and fails where one did.
@@ -281,7 +279,7 @@ fn story(history: &History, findings: &[check::Finding], seed: u64) -> String {
 /// Who sent, was told and saw a message, when, at which server.
 fn tell(history: &History, about: &str) -> String {
     let mut lines: Vec<(u64, String)> = Vec::new();
-    let of_it = |message: &history::Shown| message.id == about || message.content == about;
+    let of_it = |message: &record::Shown| message.id == about || message.content == about;
     for attempt in &history.attempts {
         let acknowledged = match &attempt.outcome {
             Outcome::Done(message) => of_it(message),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    history::{Attempt, Look, Outcome, Reading, Recorder, Shown, Target},
+    record::{Attempt, Look, Outcome, Reading, Recorder, Shown, Target},
     world::World,
 };
 use crate::harness::{
@@ -77,7 +77,7 @@ impl Client {
             me: me.to_owned(),
             name: name.to_owned(),
             partners: partners.collect(),
-            token: tokens().mint(me, Some(me), false, 86_400).unwrap(),
+            token: tokens().mint(me, Some(me), false, 2_592_000).unwrap(),
             http: http.build().unwrap(),
             stop: stop.clone(),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check;
-use crate::history::history::{
+use crate::history::record::{
     Attempt, Ending, Event, History, Kind, Look, Outcome, Reading, Session, Shown, Span, Target,
 };
 
@@ -171,7 +171,7 @@ fn nothing_is_found_in_a_good_history() {
 #[test]
 fn an_acknowledged_message_that_is_gone() {
     bad("lost", |history| {
-        pages(history).for_each(|page| drop(page.pop()))
+        pages(history).for_each(|page| drop(page.pop()));
     });
 }
 
@@ -266,7 +266,7 @@ fn a_message_shown_to_a_stranger() {
     bad("leaked", |history| {
         history
             .looks
-            .push(look("eva", 60, None, &[to_recipient(&message(2))]))
+            .push(look("eva", 60, None, &[to_recipient(&message(2))]));
     });
 }
 
@@ -285,7 +285,7 @@ fn two_sides_that_see_two_orders() {
 #[test]
 fn numbers_with_a_hole() {
     bad("order", |history| {
-        pages(history).for_each(|page| drop(page.remove(1)))
+        pages(history).for_each(|page| drop(page.remove(1)));
     });
 }
 
@@ -313,7 +313,7 @@ fn times_that_go_back() {
 #[test]
 fn a_later_send_that_comes_first() {
     bad("real-time order", |history| {
-        history.attempts[0].span = span(28, 29)
+        history.attempts[0].span = span(28, 29);
     });
 }
 
@@ -322,7 +322,7 @@ fn a_page_from_before_an_acknowledgement() {
     bad("stale", |history| {
         history
             .looks
-            .push(look("ann", 60, Some("ben"), &[message(2), message(1)]))
+            .push(look("ann", 60, Some("ben"), &[message(2), message(1)]));
     });
 }
 
@@ -383,14 +383,14 @@ fn a_read_conversation_with_an_unread_message() {
 #[test]
 fn a_count_that_is_wrong() {
     bad("unread count", |history| {
-        history.end.unread.get_mut("ben").unwrap().0 = 3
+        history.end.unread.get_mut("ben").unwrap().0 = 3;
     });
 }
 
 #[test]
 fn an_unread_list_that_lacks_one() {
     bad("unread count", |history| {
-        drop(history.end.unread.get_mut("ben").unwrap().1.pop())
+        drop(history.end.unread.get_mut("ben").unwrap().1.pop());
     });
 }
 
@@ -435,7 +435,7 @@ fn a_position_that_no_listener_was_told_of() {
 #[test]
 fn a_log_that_ends_before_the_cursor() {
     bad("log", |history| {
-        *history.end.last.get_mut("ben").unwrap() = 5
+        *history.end.last.get_mut("ben").unwrap() = 5;
     });
 }
 
@@ -489,7 +489,7 @@ fn cursors_that_do_not_ascend_as_text() {
 #[test]
 fn a_listener_that_never_hears_the_end() {
     bad("stuck", |history| {
-        history.sessions[1].ending = Ending::Waiting
+        history.sessions[1].ending = Ending::Waiting;
     });
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Finding;
-use crate::history::history::{Ending, Event, History, Kind, Session, Shown};
+use crate::history::record::{Ending, Event, History, Kind, Session, Shown};
 
 type Log<'a> = BTreeMap<i64, &'a Shown>;
 
@@ -204,9 +204,10 @@ fn whole(history: &History, findings: &mut Vec<Finding>) {
             for message in up {
                 let expected = *kind == Kind::Sent || message.read_at.is_some();
                 if expected != told.remove(message.id.as_str()).is_some() {
-                    let what = match expected {
-                        true => format!("{message} is not in {user}'s log as {kind:?}"),
-                        false => format!("{message} is in {user}'s log as {kind:?}"),
+                    let what = if expected {
+                        format!("{message} is not in {user}'s log as {kind:?}")
+                    } else {
+                        format!("{message} is in {user}'s log as {kind:?}")
                     };
                     findings.push(Finding::new("log", &message.content, what));
                 }

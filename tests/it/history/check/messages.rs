@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use super::{Finding, Judged};
-use crate::history::history::{Attempt, Outcome, Pair, Shown, pair};
+use crate::history::record::{Attempt, Outcome, Pair, Shown, pair};
 
 pub(super) fn check(judged: &Judged, findings: &mut Vec<Finding>) {
     let mut sends: HashMap<&str, Vec<&Attempt>> = HashMap::new();
@@ -246,10 +246,10 @@ fn never_stale(judged: &Judged, findings: &mut Vec<Finding>) {
             .iter()
             .map(|message| message.sequence)
             .collect();
-        if let Some(hole) = numbers.windows(2).find(|two| two[0] != two[1] + 1) {
+        if let Some([one, next, ..]) = numbers.windows(2).find(|two| two[0] != two[1] + 1) {
             let what = format!(
-                "a page of {} with {partner} goes from {} to {}",
-                look.by, hole[0], hole[1]
+                "a page of {} with {partner} goes from {one} to {next}",
+                look.by
             );
             findings.push(Finding::new("order", &look.messages[0].id, what));
         }

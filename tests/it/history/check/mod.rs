@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use super::history::{History, Outcome, Pair, Shown, pair};
+use super::record::{History, Outcome, Pair, Shown, pair};
 
 /// One thing that must not be.
 #[derive(Clone, Debug)]

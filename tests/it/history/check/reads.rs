@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Finding, Judged};
-use crate::history::history::{Attempt, Outcome, Reading, Shown, Target};
+use crate::history::record::{Attempt, Outcome, Reading, Shown, Target};
 
 pub(super) fn check(judged: &Judged, findings: &mut Vec<Finding>) {
     turned_once(judged, findings);
