@@ -5,6 +5,7 @@ mod keys;
 mod origin;
 mod prices;
 mod rates;
+mod retention;
 mod sockets;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -20,6 +21,7 @@ pub use self::{
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
+    retention::{Prune, Pruning},
     sockets::Sockets,
 };
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
@@ -82,6 +84,8 @@ pub enum Command {
     Token(Token),
     /// Bring in messages in bulk.
     Import(Import),
+    /// Remove old signals now, as `serve` does every so often. It may be stopped at any moment.
+    Prune(Prune),
 }
 
 /// Settings of `serve`.
@@ -120,6 +124,9 @@ pub struct Serve {
     /// What an operation may cost.
     #[command(flatten)]
     pub prices: Prices,
+    /// How long signals are kept.
+    #[command(flatten)]
+    pub pruning: Pruning,
 }
 
 /// Settings of `dev`.

@@ -1,5 +1,7 @@
 //! The program: one subcommand each for serving, trying, migrating and importing.
 
+mod commands;
+
 use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
@@ -8,7 +10,7 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Prices, Rates, Serve, Synchronous, Token,
+        Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -50,6 +52,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Token(settings) => mint(&settings),
         Command::Import(settings) => import_file(settings).await,
+        Command::Prune(settings) => commands::prune(&settings).await,
     }
 }
 
@@ -135,6 +138,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         bounds: Bounds::default(),
         rates: Rates::default(),
         prices: Prices::default(),
+        pruning: Pruning::default(),
     })
 }
 

@@ -10,6 +10,7 @@ mod id;
 pub mod import;
 mod page;
 mod primary;
+mod prune;
 mod query;
 mod reader;
 mod rows;
@@ -37,6 +38,7 @@ pub use self::{
     error::Error,
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
+    prune::{Pruned, Retention},
     query::{Message, Partner, Side},
     store::{Store, StoreOptions},
     stream::{Signal, SignalStream},

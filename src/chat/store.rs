@@ -80,13 +80,14 @@ impl Store {
     pub async fn open(options: &StoreOptions) -> Result<Self, DbErr> {
         let backend = options.url.backend();
         let mut options = options.clone();
-        let primary = match backend {
-            DbBackend::Sqlite => {
-                create_folder(&options.url)?;
-                options.writers = 1;
-                None
-            }
-            _ => Some(Primary::among(&options)?),
+        let primary = if backend == DbBackend::Sqlite {
+            create_folder(&options.url)?;
+            options.writers = 1;
+            None
+        } else {
+            // One more than the writer's tasks have: pruning must not keep one of them waiting.
+            options.writers += 1;
+            Some(Primary::among(&options)?)
         };
         let host = match &primary {
             Some(primary) => primary.locate().await.unwrap_or(0),
