@@ -5,7 +5,10 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     DbErr, ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait as _,
-    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        Connection as _,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use super::error::Trouble;
@@ -148,6 +151,11 @@ impl Store {
             .sqlx_logging(false)
             .connect_lazy(options.url.backend() == DbBackend::Postgres)
             .map_sqlx_postgres_opts(|connect| connect.application_name("directmessages"))
+            // Where a COMMIT failed, SQLite has rolled back and the driver does not know it: the next transaction would be a
+            // savepoint within none, and its commit an answer without anything stored. Such a connection is not used again.
+            .map_sqlx_sqlite_before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .map_sqlx_sqlite_opts(move |connect| {
                 connect
                     .create_if_missing(!read_only)
