@@ -16,6 +16,7 @@ mod store;
 mod stream;
 mod text;
 mod user;
+mod verify;
 pub(crate) mod writer;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +31,7 @@ use uuid::Uuid;
 pub use self::{
     clock::Clock,
     cursor::{List, PageCursor, SignalCursor, Stream},
-    error::Error,
+    error::{Error, advice},
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
     prune::{Pruned, Retention},
@@ -39,6 +40,7 @@ pub use self::{
     stream::{Signal, SignalStream},
     text::{ClientMessageId, Content, Subject, Username},
     user::Naming,
+    verify::{Finding, State, Verified},
     writer::WriterOptions,
 };
 use self::{query::Users, user::Known, writer::Writer};

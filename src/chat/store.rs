@@ -2,9 +2,9 @@ use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait as _,
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction,
+    DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait as _,
     sqlx::{
         Connection as _,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -45,6 +45,14 @@ impl DatabaseUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// SQLite's file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.text.strip_prefix("sqlite:")?;
+        let path = path.trim_start_matches("//");
+        Some(Path::new(path.split('?').next().unwrap_or(path)))
     }
 
     /// PostgreSQL or SQLite.
@@ -249,6 +257,22 @@ impl Store {
         Ok(tx)
     }
 
+    /// Begins a transaction that reads one state of the database, whatever others write meanwhile.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = match self.backend {
+            DbBackend::Sqlite => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+                ..TransactionOptions::default()
+            },
+            _ => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            },
+        };
+        self.write.begin_with_options(options).await
+    }
+
     /// Closes every connection.
     pub async fn close(self) {
         for connection in [self.read.db, self.write] {
@@ -333,10 +357,7 @@ pub(crate) async fn in_time<T>(
 }
 
 fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {
-    let path = url.as_str().trim_start_matches("sqlite:");
-    let path = path.trim_start_matches("//");
-    let path = Path::new(path.split('?').next().unwrap_or(path));
-    match path.parent() {
+    match url.file().and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
             .map_err(|error| DbErr::Custom(format!("{}: {error}", folder.display()))),
         _ => Ok(()),
