@@ -109,6 +109,11 @@ impl Process {
         kilobytes.parse::<u64>().unwrap() * 1024
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
