@@ -30,6 +30,8 @@ struct State {
     unanswered: AtomicUsize,
     /// How many of the next COMMITs never arrive.
     swallowed: AtomicUsize,
+    /// How many of the next COMMITs freeze everything before they arrive.
+    freezing: AtomicUsize,
     /// How many COMMITs were disturbed.
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
@@ -61,6 +63,7 @@ impl Proxy {
         let state = Arc::new(State {
             unanswered: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
+            freezing: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
             target: AtomicU16::new(port),
             open: watch::Sender::new(true),
@@ -106,6 +109,11 @@ impl Proxy {
     /// The next COMMITs never arrive: their connections are cut before.
     pub(crate) fn swallow(&self, commits: usize) {
         self.state.swallowed.store(commits, Ordering::SeqCst);
+    }
+
+    /// The next COMMIT freezes everything, itself included: like a server that hangs with its locks held.
+    pub(crate) fn freeze_at_commit(&self) {
+        self.state.freezing.store(1, Ordering::SeqCst);
     }
 
     /// How many COMMITs were disturbed so far.
@@ -250,6 +258,11 @@ impl State {
                     let Ok(length @ 1..) = read else { return };
                     let bytes = &asked[..length];
                     let commits = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
+                    if commits && take_one(&self.freezing) {
+                        self.flowing.send_replace(false);
+                        self.disturbed.fetch_add(1, Ordering::SeqCst);
+                        let _ = flowing.wait_for(|flowing| *flowing).await;
+                    }
                     if commits && take_one(&self.swallowed) {
                         self.disturbed.fetch_add(1, Ordering::SeqCst);
                         return;
