@@ -5,7 +5,9 @@ mod keys;
 mod origin;
 mod prices;
 mod rates;
+mod retention;
 mod sockets;
+mod upkeep;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -20,7 +22,9 @@ pub use self::{
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
+    retention::{Kept, Prune, Pruning},
     sockets::Sockets,
+    upkeep::{Restored, Verify},
 };
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
 
@@ -82,6 +86,13 @@ pub enum Command {
     Token(Token),
     /// Bring in messages in bulk.
     Import(Import),
+    /// Remove old signals now, as `serve` does every so often. It may be stopped at any moment.
+    Prune(Prune),
+    /// Count everything again, and print what is wrong; servers may run meanwhile. Exits with 1 where something is wrong.
+    Verify(Verify),
+    /// After a backup was restored: refuse every cursor from before, so that listeners reload instead of missing
+    /// messages. Running servers need no restart.
+    Restored(Restored),
 }
 
 /// Settings of `serve`.
@@ -120,6 +131,9 @@ pub struct Serve {
     /// What an operation may cost.
     #[command(flatten)]
     pub prices: Prices,
+    /// How long signals are kept.
+    #[command(flatten)]
+    pub pruning: Pruning,
 }
 
 /// Settings of `dev`.

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{KeyError, Verifier},
     chat::{Chat, Clock, Store},
-    config::{Database, Serve},
+    config::{Database, Pruning, Serve},
     graphql::Api,
     signals::{Hints, NatsError},
 };
@@ -40,12 +40,11 @@ const TICK_CHUNK: usize = 5_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The database cannot be opened or migrated.
-    #[error("the database {url:?} cannot be used: {error}")]
+    #[error("the database {url:?} cannot be used: {error}{}", chat::advice(error, url.backend()))]
     Database {
         /// Which one, without its password.
         url: chat::DatabaseUrl,
         /// What it said.
-        #[source]
         error: DbErr,
     },
     /// `--no-migrate`, and the schema is old.
@@ -130,6 +129,8 @@ pub async fn serve(
     );
     let tick = slow_tick(chat.clone(), hints, settings.bus.slow_tick);
     back.spawn(stop_back.clone().run_until_cancelled_owned(tick));
+    let prune = prune_often(store.clone(), settings.pruning.clone());
+    back.spawn(stop_back.clone().run_until_cancelled_owned(prune));
     let server = http::Server::new(
         Api::new(chat),
         verifier,
@@ -183,10 +184,31 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
             () = tokio::time::sleep(every) => {}
             () = hints.doubted() => {}
         }
-        for users in hints.listening().chunks(TICK_CHUNK) {
-            if let Err(error) = chat.hint_ends(users).await {
+        for hinted in hints.listening().chunks(TICK_CHUNK) {
+            if let Err(error) = chat.hint_ends(hinted).await {
                 tracing::debug!(%error, "the slow tick found no database");
             }
         }
+    }
+}
+
+/// Every so often, takes old signals away. Servers begin at random moments, so that those of one database share the work.
+async fn prune_often(store: Store, settings: Pruning) {
+    let retention = settings.retention.retention();
+    if retention.keep.is_zero() || settings.prune_interval.is_zero() {
+        return;
+    }
+    tokio::time::sleep(settings.prune_interval.mul_f64(fastrand::f64())).await;
+    loop {
+        match store.prune(&retention, |_| {}).await {
+            Ok(pruned) if pruned == chat::Pruned::default() => {}
+            Ok(chat::Pruned {
+                users,
+                signals,
+                busy,
+            }) => tracing::info!(users, signals, busy, "old signals were pruned"),
+            Err(error) => tracing::warn!(%error, "pruning stopped, and goes on at its next round"),
+        }
+        tokio::time::sleep(settings.prune_interval).await;
     }
 }

@@ -1,5 +1,7 @@
 //! The program: one subcommand each for serving, trying, migrating and importing.
 
+mod commands;
+
 use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
@@ -8,7 +10,7 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Prices, Rates, Serve, Synchronous, Token,
+        Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -31,7 +33,9 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What is wrong was printed.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("directmessages: {error:#}");
             ExitCode::FAILURE
@@ -39,8 +43,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
+/// Answers with whether all is well.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    let done = match command {
         Command::Serve(settings) => run_server(&settings).await,
         Command::Dev(settings) => run_demo(settings).await,
         Command::Migrate(settings) => migrate(&settings).await,
@@ -50,7 +55,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Token(settings) => mint(&settings),
         Command::Import(settings) => import_file(settings).await,
-    }
+        Command::Prune(settings) => commands::prune(&settings).await,
+        Command::Restored(settings) => commands::restored(&settings).await,
+        Command::Verify(settings) => return commands::verify(&settings).await,
+    };
+    done.map(|()| true)
 }
 
 async fn run_server(settings: &Serve) -> anyhow::Result<()> {
@@ -135,6 +144,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         bounds: Bounds::default(),
         rates: Rates::default(),
         prices: Prices::default(),
+        pruning: Pruning::default(),
     })
 }
 

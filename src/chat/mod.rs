@@ -10,6 +10,7 @@ mod id;
 pub mod import;
 mod page;
 mod primary;
+mod prune;
 mod query;
 mod reader;
 mod rows;
@@ -18,6 +19,7 @@ mod stream;
 mod text;
 mod url;
 mod user;
+mod verify;
 pub(crate) mod writer;
 
 use std::{
@@ -34,15 +36,17 @@ use uuid::Uuid;
 pub use self::{
     clock::Clock,
     cursor::{List, PageCursor, SignalCursor, Stream},
-    error::Error,
+    error::{Error, advice},
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
+    prune::{Pruned, Retention},
     query::{Message, Partner, Side},
     store::{Store, StoreOptions},
     stream::{Signal, SignalStream},
     text::{ClientMessageId, Content, Subject, Username},
     url::DatabaseUrl,
     user::Naming,
+    verify::{Finding, State, Verified},
     writer::WriterOptions,
 };
 use self::{query::Users, user::Known, writer::Writer};

@@ -136,14 +136,19 @@ impl Chat {
         Ok(rows)
     }
 
-    /// Tells this server's listeners where their logs stand, whether or not a hint reached them.
+    /// Tells this server's listeners where their logs stand, where that is not what was hinted last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub(crate) async fn hint_ends(&self, users: &[Uuid]) -> Result<(), Error> {
-        let page = "i.user_id, i.last_position FROM {rows} JOIN inbox i ON i.user_id = r.user_id";
+    pub(crate) async fn hint_ends(&self, hinted: &[(Uuid, i64)]) -> Result<(), Error> {
+        // One row at least, for the epoch.
+        let page = "e.user_id, e.last_position FROM (SELECT 1) AS one LEFT JOIN \
+             (SELECT i.user_id, i.last_position FROM {rows} \
+             JOIN inbox i ON i.user_id = r.user_id AND i.last_position <> r.position) AS e ON true";
         let backend = self.store.read.get_database_backend();
-        let rows = Rows::default().uuids("user_id", users.iter().copied());
+        let rows = Rows::default()
+            .uuids("user_id", hinted.iter().map(|(user, _)| *user))
+            .integers("position", hinted.iter().map(|(_, position)| *position));
         let ends = self
             .with_epoch(page, |sql| rows.clone().statement(backend, &sql))
             .await?;
@@ -152,10 +157,10 @@ impl Chat {
             self.note_epoch(epoch(row.try_get("", "epoch")?, timeline));
         }
         for row in ends {
-            self.hints.wake(
-                row.try_get("", "user_id")?,
-                row.try_get("", "last_position")?,
-            );
+            let Some(user) = row.try_get("", "user_id")? else {
+                continue;
+            };
+            self.hints.wake(user, row.try_get("", "last_position")?);
         }
         Ok(())
     }

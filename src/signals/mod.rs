@@ -106,9 +106,9 @@ impl Hints {
         self.hub.listen(user)
     }
 
-    /// Everyone who is listened for on this server.
+    /// Everyone who is listened for on this server, with the position that was hinted last; 0 where none was.
     #[must_use]
-    pub fn listening(&self) -> Vec<Uuid> {
+    pub fn listening(&self) -> Vec<(Uuid, i64)> {
         self.hub.listening()
     }
 

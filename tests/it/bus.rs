@@ -1,6 +1,8 @@
 //! NATS between servers, the real one: what it carries, and that nothing but time is lost where it does not.
 
-use serde_json::Value;
+use data_encoding::BASE64URL_NOPAD;
+use nkeys::KeyPair;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Fixture as _, SECRET,
@@ -83,7 +85,7 @@ async fn shards(nats: &Nats, count: usize) {
 
 on_both_databases! {
     async fn hints_go_over_nats(database: &TestDatabase) {
-        let nats = Nats::start(1, &[]).await;
+        let mut nats = Nats::start(1, &[]).await;
         let url = nats.url();
         // No slow tick helps here, nor LISTEN: only what NATS carries.
         let mut pair = Pair::start(database, [&url, &url], "86400").await;
@@ -91,6 +93,11 @@ on_both_databases! {
         for n in 0..20 {
             pair.tells(&format!("{n}")).await;
         }
+        // What was missed is found when it is back, without any tick.
+        nats.kill(0);
+        pair.ann.send(&pair.ben, "meanwhile").await;
+        nats.revive(0).await;
+        assert_eq!(pair.listener.contents_until("meanwhile").await, ["meanwhile"]);
         pair.stop().await;
     }
 
@@ -211,7 +218,7 @@ async fn servers_with_other_subjects_do_not_hear_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nats_believes_the_user_the_token_and_the_certificate() {
+async fn nats_believes_the_user_the_token_the_credentials_and_the_certificate() {
     let user = Nats::start(1, &["--user", "chat", "--pass", "p@ss word"]).await;
     let address = user.url().replace("nats://", "");
     let right = format!("nats://chat:p%40ss%20word@{address}");
@@ -226,6 +233,17 @@ async fn nats_believes_the_user_the_token_and_the_certificate() {
     let token = Nats::start(1, &["--auth", "secret"]).await;
     let address = token.url().replace("nats://", "");
     connects(&["--nats-url", &format!("nats://secret@{address}")], "ok").await;
+
+    let account = Account::new();
+    let trusting = Nats::start(1, &["-c", &account.server]).await;
+    let flags = [
+        "--nats-url",
+        &trusting.url(),
+        "--nats-credentials",
+        &account.credentials,
+    ];
+    connects(&flags, "ok").await;
+    connects(&flags[..2], "degraded").await;
 
     let files = Certificates::new();
     let [ca, certificate, key] =
@@ -256,6 +274,60 @@ async fn connects(flags: &[&str], status: &str) {
     becomes(&server, status).await;
     server.user("ann").await;
     server.finish().await;
+}
+
+/// A server's settings that trust one operator, and the credentials of a user of one of its accounts.
+struct Account {
+    server: String,
+    credentials: String,
+}
+
+impl Account {
+    fn new() -> Self {
+        let [operator, account] = [KeyPair::new_operator(), KeyPair::new_account()];
+        let user = KeyPair::new_user();
+        let unlimited = json!({ "subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1,
+            "imports": -1, "exports": -1, "wildcards": true });
+        let claims = |kind: &str| json!({ "type": kind, "version": 2 });
+        let [mut of_account, mut of_user] = [claims("account"), claims("user")];
+        of_account["limits"] = unlimited.clone();
+        of_user
+            .as_object_mut()
+            .unwrap()
+            .extend(unlimited.as_object().unwrap().clone());
+        let settings = format!(
+            "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}\n",
+            jwt(&operator, &operator, &claims("operator")),
+            account.public_key(),
+            jwt(&operator, &account, &of_account)
+        );
+        let credentials = format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            jwt(&account, &user, &of_user),
+            user.seed().unwrap()
+        );
+        let write = |name: &str, text: &str| {
+            let file = folder().join(format!("{}-{name}", account.public_key()));
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        Self {
+            server: write("nats.conf", &settings),
+            credentials: write("user.creds", &credentials),
+        }
+    }
+}
+
+/// What one key says of another, as `nsc` writes it.
+fn jwt(by: &KeyPair, of: &KeyPair, nats: &Value) -> String {
+    let encode = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let header = encode(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
+    let (issuer, subject) = (by.public_key(), of.public_key());
+    let claims = json!({ "jti": subject, "iat": 0, "iss": issuer, "sub": subject, "name": subject, "nats": nats });
+    let signed = format!("{header}.{}", encode(&claims));
+    let signature = BASE64URL_NOPAD.encode(&by.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
 }
 
 /// An authority, and a certificate of 127.0.0.1 by it, made by openssl.

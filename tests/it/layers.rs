@@ -172,7 +172,8 @@ fn each_module_names_only_what_its_layer_may() {
             .find(|(module, ..)| path.starts_with(module))
         else {
             assert!(
-                ["src/lib.rs", "src/main.rs"].contains(&path.as_str()),
+                ["src/lib.rs", "src/main.rs"].contains(&path.as_str())
+                    || path.starts_with("src/commands/"),
                 "{path} stands in no layer"
             );
             continue;

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU16, AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -36,10 +36,16 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
-    /// Changes when every connection that is open is to be cut.
-    cut: watch::Sender<()>,
     /// The port of the PostgreSQL behind it.
     target: AtomicU16,
+    /// How often every open connection was cut.
+    cuts: watch::Sender<u64>,
+    /// Whether COMMITs are held back.
+    holding: watch::Sender<bool>,
+    /// How many COMMITs are held back now.
+    held: AtomicUsize,
+    /// How many milliseconds everything takes on its way.
+    lag: AtomicU64,
     /// Whether anything is carried: while frozen, connections stay open and nothing comes through.
     flowing: watch::Sender<bool>,
 }
@@ -59,9 +65,12 @@ impl Proxy {
             swallowed: AtomicUsize::new(0),
             freezing: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
-            cut: watch::Sender::new(()),
             target: AtomicU16::new(port),
             open: watch::Sender::new(true),
+            cuts: watch::Sender::new(0),
+            holding: watch::Sender::new(false),
+            held: AtomicUsize::new(0),
+            lag: AtomicU64::new(0),
             flowing: watch::Sender::new(true),
         });
         let shared = state.clone();
@@ -117,14 +126,44 @@ impl Proxy {
         self.state.target.store(port, Ordering::SeqCst);
     }
 
-    /// Cuts every connection that is open now.
-    pub(crate) fn cut(&self) {
-        self.state.cut.send_replace(());
-    }
-
     /// Cuts every connection, and refuses new ones.
     pub(crate) fn close(&self) {
         self.state.open.send_replace(false);
+    }
+
+    /// Cuts every connection once, in the middle of whatever it is at.
+    pub(crate) fn cut(&self) {
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on COMMITs wait here, with everything locked that they would free.
+    pub(crate) fn hold(&self) {
+        self.state.holding.send_replace(true);
+    }
+
+    /// How many COMMITs wait here.
+    pub(crate) fn held(&self) -> usize {
+        self.state.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets the COMMITs go.
+    pub(crate) fn release(&self) {
+        self.state.holding.send_replace(false);
+    }
+
+    /// From now on everything takes so long each way.
+    pub(crate) fn lag(&self, milliseconds: u64) {
+        self.state.lag.store(milliseconds, Ordering::SeqCst);
+    }
+
+    /// Disturbs nothing any more.
+    pub(crate) fn heal(&self) {
+        self.lose_answers(0);
+        self.swallow(0);
+        self.lag(0);
+        self.release();
+        self.thaw();
+        self.open();
     }
 
     /// Keeps every connection, and carries nothing: like a database whose machine hangs.
@@ -149,6 +188,22 @@ impl Drop for Proxy {
     }
 }
 
+/// Counts for as long as it lives: a connection may be cut while its COMMIT waits.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn count(held: &'a AtomicUsize) -> Self {
+        held.fetch_add(1, Ordering::SeqCst);
+        Self(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One less, where there is one.
 fn take_one(counter: &AtomicUsize) -> bool {
     let less = |count: usize| count.checked_sub(1);
@@ -165,14 +220,22 @@ impl State {
         else {
             return;
         };
-        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
+        let mut open = self.open.subscribe();
+        let mut cuts = self.cuts.subscribe();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         // Both halves live here, so that leaving this scope cuts both connections.
         tokio::select! {
             _ = open.wait_for(|open| !open) => {}
-            _ = cut.changed() => {}
+            _ = cuts.changed() => {}
             () = self.exchange(from_client, to_server, from_server, to_client) => {}
+        }
+    }
+
+    async fn dawdle(&self) {
+        let lag = self.lag.load(Ordering::SeqCst);
+        if lag > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(lag)).await;
         }
     }
 
@@ -204,6 +267,13 @@ impl State {
                         self.disturbed.fetch_add(1, Ordering::SeqCst);
                         return;
                     }
+                    if commits && *self.holding.borrow() {
+                        let _held = Held::count(&self.held);
+                        self.disturbed.fetch_add(1, Ordering::SeqCst);
+                        let mut holding = self.holding.subscribe();
+                        let _ = holding.wait_for(|holding| !holding).await;
+                    }
+                    self.dawdle().await;
                     if to_server.write_all(bytes).await.is_err() {
                         return;
                     }
@@ -216,6 +286,7 @@ impl State {
                 }
                 read = from_server.read(&mut answered) => {
                     let Ok(length @ 1..) = read else { return };
+                    self.dawdle().await;
                     if to_client.write_all(&answered[..length]).await.is_err() {
                         return;
                     }

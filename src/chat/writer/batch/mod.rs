@@ -71,7 +71,7 @@ pub(super) async fn store(
     batch.load_users(&tx).await?;
     batch.mark_read(&tx, now).await?;
     batch.number(now);
-    let ends = batch.write(&tx, now).await?;
+    let ends = batch.write(&tx).await?;
     let (verdicts, read) = batch.finish();
     if let Err(error) = tx.commit().await {
         remember(commands, read);

@@ -7,14 +7,13 @@ use sea_orm::{ActiveEnum as _, ConnectionTrait as _, DatabaseTransaction, DbErr}
 use uuid::Uuid;
 
 use super::{Batch, Signal, as_i64};
-use crate::chat::rows::Rows;
+use crate::chat::{prune, rows::Rows};
 
 impl Batch<'_> {
     /// Writes everything, and answers with the new end of every log that grew.
     pub(super) async fn write(
         &mut self,
         tx: &DatabaseTransaction,
-        now: i64,
     ) -> Result<Vec<(Uuid, i64)>, DbErr> {
         if self.signals.is_empty() {
             self.write_sides_read(tx).await?;
@@ -29,7 +28,7 @@ impl Batch<'_> {
             signal.sender.1 += starts[&signal.sender.0];
             signal.recipient.1 += starts[&signal.recipient.0];
         }
-        self.write_signals(tx, now).await?;
+        self.write_signals(tx).await?;
         if !self.messages.is_empty() {
             self.write_messages(tx).await?;
             self.write_sides_sent(tx).await?;
@@ -61,7 +60,14 @@ impl Batch<'_> {
             .collect()
     }
 
-    async fn write_signals(&self, tx: &DatabaseTransaction, now: i64) -> Result<(), DbErr> {
+    /// The entries' age is by the database's clock, which is also what tells when they are old: whatever the servers'
+    /// clocks say, no entry is pruned early.
+    async fn write_signals(&self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+        let sql = format!(
+            "INSERT INTO signal (user_id, position, kind, conversation_id, seq, created_at) \
+             SELECT user_id, position, kind, conversation_id, seq, (SELECT {}) FROM {{rows}}",
+            prune::now(tx.get_database_backend())
+        );
         let entries: Vec<((Uuid, i64), &Signal)> = self
             .signals
             .iter()
@@ -79,12 +85,7 @@ impl Batch<'_> {
                 entries.iter().map(|(_, s)| s.conversation_id),
             )
             .integers("seq", entries.iter().map(|(_, s)| s.seq))
-            .integers("created_at", entries.iter().map(|_| now))
-            .statement(
-                tx.get_database_backend(),
-                "INSERT INTO signal (user_id, position, kind, conversation_id, seq, created_at) \
-                 SELECT user_id, position, kind, conversation_id, seq, created_at FROM {rows}",
-            );
+            .statement(tx.get_database_backend(), &sql);
         tx.execute_raw(statement).await?;
         Ok(())
     }

@@ -1,0 +1,289 @@
+//! Old signals are taken away, so that the logs do not grow without end.
+//!
+//! From each user's log goes a prefix only, up to the first entry that is young by the database's clock, and `log_floor` is
+//! raised over it in the same transaction: whoever reads on from below is told that the cursor expired, and never meets a
+//! hole. Such a transaction holds a few inboxes for some milliseconds and waits for nobody: an inbox that a writer
+//! holds is passed over and tried again. So senders are not stalled, and several servers that prune at one time neither
+//! wait for each other nor do anything twice.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement};
+use uuid::Uuid;
+
+use super::{Store, error::Trouble, rows::Rows, store::Patience};
+
+/// How many inboxes one statement looks at: one short look into the index of signals for each.
+const PAGE: i64 = 500;
+/// The most inboxes that one transaction holds.
+const INBOXES: usize = 16;
+/// How often the inboxes of a page that were busy are tried again, before they are left for the next time.
+const ATTEMPTS: u32 = 5;
+/// How long to wait before they are.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// The least pause between two transactions.
+const LEAST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A transaction that prunes is short, and worth nothing: where anything holds it up, it lets go.
+const PATIENCE: Patience = Patience {
+    lock: 100,
+    statement: 2_000,
+    idle: 2_000,
+};
+
+/// How long signals are kept, and how many are removed at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Younger signals stay; zero keeps all.
+    pub keep: Duration,
+    /// The most signals that one transaction removes.
+    pub batch: u32,
+}
+
+/// What was pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many users had old signals that are gone now.
+    pub users: u64,
+    /// How many signals are gone.
+    pub signals: u64,
+    /// How many users' inboxes were held by others all the while: their old signals are left for the next time.
+    pub busy: u64,
+}
+
+impl Store {
+    /// Removes every signal that is older than `retention` says. `progress` is told after each transaction. It may be
+    /// stopped anywhere: what was removed until then is removed, and nothing is half done.
+    ///
+    /// # Errors
+    /// Where the database is away or full; what was removed until then stays removed.
+    pub async fn prune(
+        &self,
+        retention: &Retention,
+        mut progress: impl FnMut(&Pruned) + Send,
+    ) -> Result<Pruned, DbErr> {
+        let mut pruned = Pruned::default();
+        if retention.keep.is_zero() {
+            return Ok(pruned);
+        }
+        // Several servers each begin somewhere else, so that they seldom look at the same users at one time.
+        let start = Uuid::new_v4();
+        for (after, end) in [(start, Uuid::max()), (Uuid::nil(), start)] {
+            let mut next = Some(after);
+            while let Some(after) = next {
+                let due;
+                (due, next) = self.due(after, end, retention).await?;
+                self.prune_users(due, retention, &mut pruned, &mut progress)
+                    .await?;
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// The users of one page whose log begins with what can go, and where the next page begins.
+    async fn due(
+        &self,
+        after: Uuid,
+        end: Uuid,
+        retention: &Retention,
+    ) -> Result<(Vec<Uuid>, Option<Uuid>), DbErr> {
+        // A log that an import moved to its end may still have entries below its floor: they go too, whatever their age.
+        let sql = format!(
+            "SELECT i.user_id, (SELECT CASE WHEN s.position <= i.log_floor OR s.created_at < {} THEN 1 ELSE 0 END \
+             FROM signal s WHERE s.user_id = i.user_id ORDER BY s.position LIMIT 1) AS due \
+             FROM inbox i WHERE i.user_id > $1 AND i.user_id <= $2 ORDER BY i.user_id LIMIT $3",
+            self.horizon(retention)
+        );
+        let values = [after.into(), end.into(), PAGE.into()];
+        let statement = Statement::from_sql_and_values(self.backend, sql, values);
+        let rows = self.read.query_all_raw(statement).await?;
+        let mut due = Vec::new();
+        let mut last = None;
+        for row in &rows {
+            let user: Uuid = row.try_get("", "user_id")?;
+            last = Some(user);
+            if row.try_get::<Option<i32>>("", "due")? == Some(1) {
+                due.push(user);
+            }
+        }
+        let full = i64::try_from(rows.len()) == Ok(PAGE);
+        Ok((due, last.filter(|_| full)))
+    }
+
+    /// Prunes these users' logs, a few at a time, until nothing old is left or only what others hold.
+    async fn prune_users(
+        &self,
+        mut due: Vec<Uuid>,
+        retention: &Retention,
+        pruned: &mut Pruned,
+        progress: &mut (impl FnMut(&Pruned) + Send),
+    ) -> Result<(), DbErr> {
+        let mut cut = HashSet::new();
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            let mut busy = Vec::new();
+            while !due.is_empty() {
+                let users = due.split_off(due.len().saturating_sub(INBOXES));
+                let began = Instant::now();
+                match self.prune_some(&users, retention).await {
+                    Ok(results) => {
+                        for user in users {
+                            match results.iter().find(|result| result.user == user) {
+                                None => busy.push(user),
+                                Some(result) => {
+                                    pruned.signals += result.signals;
+                                    if result.signals > 0 && cut.insert(user) {
+                                        pruned.users += 1;
+                                    }
+                                    if result.more {
+                                        due.push(user);
+                                    }
+                                }
+                            }
+                        }
+                        progress(pruned);
+                    }
+                    Err(error) => match Trouble::of(&error) {
+                        Trouble::Busy | Trouble::Conflict => busy.extend(users),
+                        Trouble::Away | Trouble::Full | Trouble::Defect => return Err(error),
+                    },
+                }
+                // At least two thirds of the time are the senders'.
+                let pause = began.elapsed() * 2;
+                tokio::time::sleep(pause.max(LEAST_PAUSE)).await;
+            }
+            due = busy;
+            if due.is_empty() {
+                return Ok(());
+            }
+        }
+        pruned.busy += due.len() as u64;
+        Ok(())
+    }
+
+    /// One transaction: a prefix of each of these logs, but for those that somebody holds.
+    async fn prune_some(
+        &self,
+        users: &[Uuid],
+        retention: &Retention,
+    ) -> Result<Vec<PrunedLog>, DbErr> {
+        let tx = self.begin(PATIENCE).await?;
+        let locked = lock_free(&tx, users).await?;
+        let mut results = Vec::new();
+        if !locked.is_empty() {
+            let inboxes = i64::try_from(locked.len()).unwrap_or(i64::MAX);
+            let share = (i64::from(retention.batch) / inboxes).max(1);
+            let ends = self.old_ends(&tx, &locked, share, retention).await?;
+            raise_floors(&tx, &ends).await?;
+            for user in locked {
+                let end = ends.iter().find(|(of, _)| *of == user);
+                let signals = match end {
+                    Some((_, end)) => remove_up_to(&tx, user, *end).await?,
+                    None => 0,
+                };
+                let more = i64::try_from(signals).is_ok_and(|signals| signals >= share);
+                results.push(PrunedLog {
+                    user,
+                    signals,
+                    more,
+                });
+            }
+        }
+        tx.commit().await?;
+        Ok(results)
+    }
+
+    /// Up to where each log can go: before the first young entry, and no further than a transaction may remove.
+    async fn old_ends(
+        &self,
+        tx: &DatabaseTransaction,
+        users: &[Uuid],
+        share: i64,
+        retention: &Retention,
+    ) -> Result<Vec<(Uuid, i64)>, DbErr> {
+        // Entries below the floor are old, whatever their age.
+        let sql = format!(
+            "SELECT i.user_id, (SELECT COALESCE(MIN(CASE WHEN s.created_at >= {} AND s.position > i.log_floor \
+             THEN s.position END) - 1, MAX(s.position)) FROM (SELECT e.position, e.created_at FROM signal e \
+             WHERE e.user_id = i.user_id ORDER BY e.position LIMIT {share}) s) AS old_end \
+             FROM {{rows}} JOIN inbox i ON i.user_id = r.user_id",
+            self.horizon(retention)
+        );
+        let statement = Rows::default()
+            .uuids("user_id", users.iter().copied())
+            .statement(self.backend, &sql);
+        let mut ends = Vec::new();
+        for row in tx.query_all_raw(statement).await? {
+            if let Some(end) = row.try_get::<Option<i64>>("", "old_end")? {
+                ends.push((row.try_get("", "user_id")?, end));
+            }
+        }
+        Ok(ends)
+    }
+
+    /// What was created before this, by the database's clock, is old: a server whose clock is wrong removes nothing early.
+    fn horizon(&self, retention: &Retention) -> String {
+        format!("({} - {})", now(self.backend), retention.keep.as_millis())
+    }
+}
+
+/// What one transaction did to one log.
+struct PrunedLog {
+    user: Uuid,
+    signals: u64,
+    /// As many as it may remove at once: there may be more.
+    more: bool,
+}
+
+/// The database's clock, in milliseconds since 1970, as an expression.
+pub(super) fn now(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        _ => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS bigint)",
+    }
+}
+
+/// Locks those of these inboxes that nobody holds, in the order in which everybody does. The statement does nothing
+/// else, since one that locks and reads at once reads from before its wait.
+async fn lock_free(tx: &DatabaseTransaction, users: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+    let backend = tx.get_database_backend();
+    let clause = match backend {
+        DbBackend::Sqlite => "",
+        _ => "FOR UPDATE SKIP LOCKED",
+    };
+    let sql = format!(
+        "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {{rows}}) ORDER BY user_id {clause}"
+    );
+    let statement = Rows::default()
+        .uuids("user_id", users.iter().copied())
+        .statement(backend, &sql);
+    let rows = tx.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get("", "user_id")).collect()
+}
+
+async fn raise_floors(tx: &DatabaseTransaction, ends: &[(Uuid, i64)]) -> Result<(), DbErr> {
+    let statement = Rows::default()
+        .uuids("user_id", ends.iter().map(|(user, _)| *user))
+        .integers("old_end", ends.iter().map(|(_, end)| *end))
+        .statement(
+            tx.get_database_backend(),
+            "UPDATE inbox SET log_floor = r.old_end FROM {rows} \
+             WHERE inbox.user_id = r.user_id AND inbox.log_floor < r.old_end",
+        );
+    tx.execute_raw(statement).await?;
+    Ok(())
+}
+
+async fn remove_up_to(tx: &DatabaseTransaction, user: Uuid, end: i64) -> Result<u64, DbErr> {
+    let statement = Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        "DELETE FROM signal WHERE user_id = $1 AND position <= $2",
+        [user.into(), end.into()],
+    );
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}
