@@ -125,6 +125,7 @@ impl Server {
             acquire_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(30),
             sqlite_full_sync: true,
+            pooled: false,
         })
         .await
         .unwrap();
@@ -139,7 +140,7 @@ impl Server {
         };
         let bus = Bus::default().bus_options();
         let hints = match store_backend(url) {
-            DbBackend::Postgres => Hints::over_postgres(url, bus, &tasks, &shutdown),
+            DbBackend::Postgres => Hints::over_postgres(&[url.to_owned()], bus, &tasks, &shutdown),
             _ => Hints::local(),
         };
         let limits = Limits {

@@ -52,6 +52,7 @@ impl Cli {
                         "--jwt-public-key",
                         "--jwt-jwks-url",
                         "--database-url",
+                        "--direct-database-url",
                         "--nats-url",
                     ];
                     secrets.iter().any(|secret| flag.starts_with(secret))
@@ -218,7 +219,8 @@ pub enum ImportFormat {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Database")]
 pub struct Database {
-    /// Where messages are kept: sqlite:PATH (made where it is missing), or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    /// Where messages are kept: sqlite:PATH (made where it is missing), or `postgres://USER:PASSWORD@HOST[:PORT][,HOST…]/DATABASE`:
+    /// of several hosts the one that takes writes is used.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -226,6 +228,12 @@ pub struct Database {
         default_value = "sqlite:directmessages.db"
     )]
     pub database_url: DatabaseUrl,
+    /// `DATABASE_URL` leads to a pooler, as pgbouncer in transaction mode: nothing is kept on a connection beyond a transaction.
+    #[arg(long, env = "DATABASE_POOLED")]
+    pub database_pooled: bool,
+    /// The same PostgreSQL past the pooler, for LISTEN and NOTIFY.
+    #[arg(long, env = "DIRECT_DATABASE_URL", hide_env_values = true)]
+    pub direct_database_url: Option<DatabaseUrl>,
     /// The most connections that read at one time.
     #[arg(long, env = "READ_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub read_connections: u32,
@@ -301,6 +309,7 @@ impl Database {
             writers: self.writers,
             acquire_timeout: self.connect_timeout,
             read_timeout: self.read_timeout,
+            pooled: self.database_pooled,
             sqlite_full_sync: self.sqlite_synchronous == Synchronous::Full,
         }
     }

@@ -112,7 +112,11 @@ pub async fn serve(
     let bus = settings.bus.bus_options();
     let hints = match (settings.bus.nats_options(), url.backend()) {
         (Some(nats), _) => Hints::over_nats(&nats, bus, &back, &stop_back).await?,
-        (None, DbBackend::Postgres) => Hints::over_postgres(url.as_str(), bus, &back, &stop_back),
+        (None, DbBackend::Postgres) => {
+            let direct = settings.database.direct_database_url.as_ref();
+            let hosts = direct.unwrap_or(url).hosts();
+            Hints::over_postgres(hosts, bus, &back, &stop_back)
+        }
         (None, _) => Hints::local(),
     };
     let chat = Chat::start(
@@ -181,8 +185,8 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
             () = tokio::time::sleep(every) => {}
             () = hints.doubted() => {}
         }
-        for users in hints.listening().chunks(TICK_CHUNK) {
-            if let Err(error) = chat.hint_ends(users).await {
+        for hinted in hints.listening().chunks(TICK_CHUNK) {
+            if let Err(error) = chat.hint_ends(hinted).await {
                 tracing::debug!(%error, "the slow tick found no database");
             }
         }

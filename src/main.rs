@@ -125,6 +125,8 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         keys: Keys::of_secret(secret),
         database: Database {
             database_url,
+            database_pooled: false,
+            direct_database_url: None,
             read_connections: 4,
             writers: 2,
             connect_timeout: Duration::from_secs(2),

@@ -102,8 +102,10 @@ impl Trouble {
                 Some("55P03" | "57014") => Self::Busy,
                 // PostgreSQL: serialization failure, deadlock.
                 Some("40001" | "40P01") => Self::Conflict,
-                // PostgreSQL: shut down, crashed, starting, ended while idle in a transaction, out of connections.
-                Some("57P01" | "57P02" | "57P03" | "25P03" | "53300") => Self::Away,
+                // PostgreSQL: shut down, crashed, starting, ended while idle, or idle in a transaction, out of connections.
+                Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300") => Self::Away,
+                // PostgreSQL: a standby, or a primary that was told to take no writes.
+                Some("25006" | "55000") => Self::Away,
                 Some(code) if code.starts_with("08") => Self::Away,
                 Some("53100") => Self::Full,
                 // SQLite's extended codes hold the primary one in their low byte: busy and locked; read-only, I/O

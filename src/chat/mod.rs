@@ -9,21 +9,26 @@ mod error;
 mod id;
 pub mod import;
 mod page;
+mod primary;
 mod prune;
 mod query;
+mod reader;
 mod rows;
 mod store;
 mod stream;
 mod text;
+mod url;
 mod user;
 pub(crate) mod writer;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, OnceLock, atomic::AtomicI64},
+};
 
 use entity::message;
 use quick_cache::sync::Cache;
 use sea_orm::EntityTrait as _;
-use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -35,9 +40,10 @@ pub use self::{
     page::{ConversationPage, Page, PageSize},
     prune::{Pruned, Retention},
     query::{Message, Partner, Side},
-    store::{DatabaseUrl, Store, StoreOptions},
+    store::{Store, StoreOptions},
     stream::{Signal, SignalStream},
     text::{ClientMessageId, Content, Subject, Username},
+    url::DatabaseUrl,
     user::Naming,
     writer::WriterOptions,
 };
@@ -67,6 +73,10 @@ pub struct Chat {
     clock: Clock,
     limits: Limits,
     known: Arc<Cache<Uuid, Known>>,
+    /// Whether the database tells its timeline, once that was tried.
+    timeline: Arc<OnceLock<bool>>,
+    /// The log's epoch as it was seen last.
+    epoch: Arc<AtomicI64>,
 }
 
 impl Chat {
@@ -81,6 +91,8 @@ impl Chat {
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Self {
+        let watch = store.clone().watch();
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(watch));
         let writer = Writer::start(&store, &hints, &clock, options, tasks, shutdown);
         Self {
             store,
@@ -89,6 +101,8 @@ impl Chat {
             clock,
             limits,
             known: Arc::new(Cache::new(KNOWN_USERS)),
+            timeline: Arc::default(),
+            epoch: Arc::default(),
         }
     }
 

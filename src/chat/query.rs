@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Error, MessageId, rows::Rows, store::Reader};
+use super::{Error, MessageId, reader::Reader, rows::Rows};
 
 /// `alias.column AS prefixcolumn, …` for every column of a table, to be read back by the same prefix.
 pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {

@@ -1,15 +1,24 @@
-use std::{fmt, path::Path, str::FromStr, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait as _,
-    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::error::Trouble;
+use super::{
+    error::Trouble,
+    primary::Primary,
+    reader::{Pool, Reader, close, forget_prepared, in_time, note, present},
+    url::DatabaseUrl,
+};
 
+/// How often connections are replaced at most, where the database was there all the time.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// How often a migration is tried again that another server may be at.
 const MIGRATION_ATTEMPTS: u32 = 3;
 
@@ -26,64 +35,10 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long a statement that reads may take before the database counts as away.
     pub read_timeout: Duration,
+    /// PostgreSQL: whether a pooler may hand every transaction another connection.
+    pub pooled: bool,
     /// SQLite: whether a commit waits for the disk (`FULL`), or may be lost when the power fails (`NORMAL`).
     pub sqlite_full_sync: bool,
-}
-
-/// A database's address, of a kind that this server speaks.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl {
-    text: String,
-    backend: DbBackend,
-}
-
-impl DatabaseUrl {
-    /// The address as it was given, password and all.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// PostgreSQL or SQLite.
-    #[must_use]
-    pub fn backend(&self) -> DbBackend {
-        self.backend
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let backend = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            DbBackend::Postgres
-        } else if text.starts_with("sqlite:") {
-            SqliteConnectOptions::from_str(text).map_err(|error| error.to_string())?;
-            if text.contains(":memory:") || text.contains("mode=memory") {
-                return Err("a database in memory cannot be shared by several connections: name a file, as in sqlite:directmessages.db".to_owned());
-            }
-            DbBackend::Sqlite
-        } else {
-            return Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            backend,
-        })
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    /// Without the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = match (self.text.find("://"), self.text.rfind('@')) {
-            (Some(scheme), Some(at)) => {
-                format!("{}://…{}", &self.text[..scheme], &self.text[at..])
-            }
-            _ => self.text.clone(),
-        };
-        f.write_str(&shown)
-    }
 }
 
 /// How long a transaction on PostgreSQL may hold things up, in milliseconds; 0 is without end.
@@ -97,12 +52,24 @@ pub(crate) struct Patience {
     pub(crate) idle: u32,
 }
 
+impl Patience {
+    /// For what runs before anybody is served.
+    const ENDLESS: Self = Self {
+        lock: 0,
+        statement: 0,
+        idle: 0,
+    };
+}
+
 /// The two ways into the database: many connections that read, few that write.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) read: Reader,
-    pub(crate) write: DatabaseConnection,
+    write: Pool,
     pub(crate) backend: DbBackend,
+    /// PostgreSQL: which host takes writes, and whether one does.
+    primary: Option<Primary>,
+    options: StoreOptions,
 }
 
 impl Store {
@@ -112,42 +79,110 @@ impl Store {
     /// Where the database cannot be opened. A PostgreSQL that is away is no error: it is waited for by every use.
     pub async fn open(options: &StoreOptions) -> Result<Self, DbErr> {
         let backend = options.url.backend();
-        let (readers, writers) = match backend {
+        let mut options = options.clone();
+        let primary = match backend {
             DbBackend::Sqlite => {
                 create_folder(&options.url)?;
-                (options.readers, 1)
+                options.writers = 1;
+                None
             }
-            // One more than the writer's tasks have: pruning must not keep one of them waiting.
-            _ => (options.readers, options.writers + 1),
+            _ => {
+                // One more than the writer's tasks have: pruning must not keep one of them waiting.
+                options.writers += 1;
+                Some(Primary::among(&options)?)
+            }
+        };
+        let host = match &primary {
+            Some(primary) => primary.locate().await.unwrap_or(0),
+            None => 0,
         };
         // The writer opens first: it creates the file and turns on the write-ahead log.
-        let write = Self::connect(options, writers, false).await?;
-        let read = Self::connect(options, readers, true).await?;
+        let write = Self::connect(&options, primary.as_ref(), host, false).await?;
+        let read = Self::connect(&options, primary.as_ref(), host, true).await?;
         Ok(Self {
             read: Reader {
-                db: read,
-                connections: readers,
+                pool: Pool::new(read),
+                backend,
+                connections: options.readers,
                 patience: options.read_timeout,
+                primary: primary.clone(),
+                pooled: options.pooled,
             },
-            write,
+            write: Pool::new(write),
             backend,
+            primary,
+            options,
         })
+    }
+
+    /// Keeps to the host that takes writes, for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        let Some(primary) = &self.primary else { return };
+        let (mut at, mut renewed) = (usize::MAX, Instant::now());
+        loop {
+            let (host, was_away) = primary.doubted().await;
+            // One broken connection is no reason for many new ones, over and over.
+            if host == at && !was_away && renewed.elapsed() < RENEWAL {
+                continue;
+            }
+            (at, renewed) = (host, Instant::now());
+            for (pool, read_only) in [(&self.write, false), (&self.read.pool, true)] {
+                match Self::connect(&self.options, Some(primary), host, read_only).await {
+                    Ok(db) => pool.replace(db),
+                    Err(error) => tracing::error!(%error, "the connections are not replaced"),
+                }
+            }
+        }
+    }
+
+    /// How long to wait for a connection before the database counts as away.
+    pub(crate) fn acquire_timeout(&self) -> Duration {
+        self.options.acquire_timeout
+    }
+
+    /// Whether it is known that no host takes writes now: every use fails at once.
+    pub(crate) fn is_away(&self) -> bool {
+        self.primary.as_ref().is_some_and(Primary::is_away)
+    }
+
+    /// Has the primary looked for: something went wrong that may be its absence.
+    pub(crate) fn doubt(&self) {
+        if let Some(primary) = &self.primary {
+            primary.doubt();
+        }
+    }
+
+    /// What a transaction comes to, unless it takes too long.
+    pub(crate) async fn in_time<T>(
+        &self,
+        patience: Duration,
+        answer: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        in_time(self.primary.as_ref(), patience, answer).await
     }
 
     async fn connect(
         options: &StoreOptions,
-        connections: u32,
+        primary: Option<&Primary>,
+        host: usize,
         read_only: bool,
     ) -> Result<DatabaseConnection, DbErr> {
         let full_sync = options.sqlite_full_sync;
-        let mut connect = ConnectOptions::new(options.url.as_str());
+        let url = options.url.hosts().first();
+        let mut connect = ConnectOptions::new(url.map_or(options.url.as_str(), String::as_str));
+        if let Some(primary) = primary {
+            primary.guard(&mut connect, host);
+        }
         connect
-            .max_connections(connections)
+            .max_connections(if read_only {
+                options.readers
+            } else {
+                options.writers
+            })
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire_if_idle_for(Duration::from_secs(5))
             .sqlx_logging(false)
             .connect_lazy(options.url.backend() == DbBackend::Postgres)
-            .map_sqlx_postgres_opts(|connect| connect.application_name("directmessages"))
             .map_sqlx_sqlite_opts(move |connect| {
                 connect
                     .create_if_missing(!read_only)
@@ -170,7 +205,7 @@ impl Store {
     /// Where the database is away or a migration fails.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         for _ in 0..MIGRATION_ATTEMPTS {
-            match Migrator::up(&self.write, None).await {
+            match self.migrate_once().await {
                 Ok(()) => return Ok(()),
                 Err(error) if Trouble::of(&error) == Trouble::Away => return Err(error),
                 // Another server may have started at the same moment, and be at the same tables.
@@ -178,7 +213,16 @@ impl Store {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        Migrator::up(&self.write, None).await
+        self.migrate_once().await
+    }
+
+    async fn migrate_once(&self) -> Result<(), DbErr> {
+        if self.backend == DbBackend::Sqlite {
+            return Migrator::up(&self.write.get(), None).await;
+        }
+        let tx = self.begin(Patience::ENDLESS).await?;
+        Migrator::up(&tx, None).await?;
+        tx.commit().await
     }
 
     /// Takes every migration back: all messages are lost.
@@ -186,7 +230,12 @@ impl Store {
     /// # Errors
     /// Where the database is away or a migration fails.
     pub async fn migrate_down(&self) -> Result<(), DbErr> {
-        Migrator::down(&self.write, None).await
+        if self.backend == DbBackend::Sqlite {
+            return Migrator::down(&self.write.get(), None).await;
+        }
+        let tx = self.begin(Patience::ENDLESS).await?;
+        Migrator::down(&tx, None).await?;
+        tx.commit().await
     }
 
     /// Every migration by its name, oldest first, and whether it is applied.
@@ -194,7 +243,9 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
-        let migrations = Migrator::get_migration_with_status(&self.write).await?;
+        let tx = self.begin(Patience::ENDLESS).await?;
+        let migrations = Migrator::get_migration_with_status(&tx).await?;
+        tx.commit().await?;
         let migrations = migrations.iter().map(|migration| {
             let applied = migration.status() == MigrationStatus::Applied;
             (migration.name().to_owned(), applied)
@@ -207,121 +258,51 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
-        Ok(Migrator::get_pending_migrations(&self.write)
-            .await?
-            .is_empty())
+        let tx = self.begin(Patience::ENDLESS).await?;
+        let pending = Migrator::get_pending_migrations(&tx).await?;
+        tx.commit().await?;
+        Ok(pending.is_empty())
     }
 
     /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. Its patience is
     /// set by the transaction itself, so that a pooler between may hand each one another connection.
     pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
-        let options = match self.backend {
-            DbBackend::Sqlite => TransactionOptions {
+        present(self.primary.as_ref())?;
+        let begun = self.begin_with(patience).await;
+        note(self.primary.as_ref(), &begun);
+        begun
+    }
+
+    async fn begin_with(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
+        if self.backend == DbBackend::Sqlite {
+            let options = TransactionOptions {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
                 ..TransactionOptions::default()
-            },
-            _ => TransactionOptions {
-                isolation_level: Some(IsolationLevel::ReadCommitted),
-                ..TransactionOptions::default()
-            },
-        };
-        let tx = self.write.begin_with_options(options).await?;
-        if self.backend != DbBackend::Sqlite {
-            let Patience {
-                lock,
-                statement,
-                idle,
-            } = patience;
-            let sql = format!(
-                "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
-                 SET LOCAL idle_in_transaction_session_timeout = {idle}"
-            );
-            tx.execute_unprepared(&sql).await?;
+            };
+            return self.write.get().begin_with_options(options).await;
         }
+        let tx = self.write.get().begin().await?;
+        let Patience {
+            lock,
+            statement,
+            idle,
+        } = patience;
+        let sql = format!(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock}; \
+             SET LOCAL statement_timeout = {statement}; \
+             SET LOCAL idle_in_transaction_session_timeout = {idle}{}",
+            forget_prepared(self.options.pooled)
+        );
+        tx.execute_unprepared(&sql).await?;
         Ok(tx)
     }
 
     /// Closes every connection.
     pub async fn close(self) {
-        for connection in [self.read.db, self.write] {
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "a database connection did not close");
-            }
+        for pool in [self.read.pool, self.write] {
+            close(pool.get()).await;
         }
     }
-}
-
-/// The connections that read. A statement that gets no answer in time fails as if the database were away: a server that
-/// hangs must not take ours with it.
-#[derive(Clone, Debug)]
-pub(crate) struct Reader {
-    db: DatabaseConnection,
-    /// The most connections in its pool.
-    connections: u32,
-    patience: Duration,
-}
-
-impl Reader {
-    pub(crate) async fn ping(&self) -> Result<(), DbErr> {
-        in_time(self.patience, self.db.ping()).await
-    }
-
-    /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
-    /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
-    async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, DbErr>
-    where
-        F: Future<Output = Result<T, DbErr>>,
-    {
-        let answer = async {
-            for _ in 0..self.connections {
-                match ask().await {
-                    Err(error @ (DbErr::Query(_) | DbErr::Exec(_)))
-                        if Trouble::of(&error) == Trouble::Away => {}
-                    answer => return answer,
-                }
-            }
-            ask().await
-        };
-        in_time(self.patience, answer).await
-    }
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for Reader {
-    fn get_database_backend(&self) -> DbBackend {
-        self.db.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        in_time(self.patience, self.db.execute_raw(statement)).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        in_time(self.patience, self.db.execute_unprepared(sql)).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.persist(|| self.db.query_one_raw(statement.clone()))
-            .await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.persist(|| self.db.query_all_raw(statement.clone()))
-            .await
-    }
-}
-
-/// What the database answers, unless it takes too long.
-pub(crate) async fn in_time<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, DbErr>>,
-) -> Result<T, DbErr> {
-    tokio::time::timeout(patience, answer)
-        .await
-        .unwrap_or_else(|_| {
-            let late = "the database did not answer in time".to_owned();
-            Err(DbErr::Conn(RuntimeErr::Internal(late)))
-        })
 }
 
 fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {

@@ -3,14 +3,16 @@
 //! The log is the truth; a hint only wakes. So a lost, doubled or late hint harms nothing, and lag, a reconnect, a restart
 //! and a lost bus are one code path: read on from the cursor.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use entity::signal::{self, Kind};
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult, QueryResult, Statement};
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id, other_than,
+    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id,
+    error::Trouble,
+    other_than,
     query::{self, Users},
     rows::Rows,
 };
@@ -40,10 +42,16 @@ pub struct SignalStream {
     conversation: Option<Uuid>,
 }
 
+/// PostgreSQL's timeline, as the name of the segment that is written to now tells it. A standby fails here, which is right:
+/// nobody is to read a log from there.
+const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+
 /// One row of a page: where the log stands, and one entry of it, or none.
 #[derive(Debug, FromQueryResult)]
 struct LogRow {
     epoch: i64,
+    /// PostgreSQL's, where it tells; it changes when a standby is promoted and when a backup is restored.
+    timeline: Option<i32>,
     last_position: i64,
     log_floor: i64,
     position: Option<i64>,
@@ -61,7 +69,7 @@ impl Chat {
         let end = self.log_page(viewer, i64::MAX).await?;
         let end = end.first().ok_or_else(no_inbox)?;
         Ok(SignalCursor {
-            epoch: end.epoch,
+            epoch: end.epoch(),
             user: viewer,
             position: end.last_position,
             stream: Stream::ANY,
@@ -110,39 +118,111 @@ impl Chat {
 
     /// The entries that follow a position, and in the same statement where the log begins and ends.
     async fn log_page(&self, user: Uuid, after: i64) -> Result<Vec<LogRow>, Error> {
-        let db = &self.store.read;
-        let statement = Statement::from_sql_and_values(
-            db.get_database_backend(),
-            "SELECT (SELECT value FROM epoch WHERE id = 1) AS epoch, i.last_position, i.log_floor, \
-             s.position, s.kind, s.conversation_id, s.seq \
+        let page = "i.last_position, i.log_floor, s.position, s.kind, s.conversation_id, s.seq \
              FROM inbox i LEFT JOIN signal s ON s.user_id = i.user_id AND s.position > $2 AND s.position <= $3 \
-             WHERE i.user_id = $1 ORDER BY s.position",
-            [user.into(), after.into(), after.saturating_add(PAGE).into()],
-        );
-        let rows = db.query_all_raw(statement).await?;
+             WHERE i.user_id = $1 ORDER BY s.position";
+        let values = [user.into(), after.into(), after.saturating_add(PAGE).into()];
+        let backend = self.store.read.get_database_backend();
+        let rows = self
+            .with_epoch(page, |sql| {
+                Statement::from_sql_and_values(backend, sql, values.clone())
+            })
+            .await?;
         let rows = rows.iter().map(|row| LogRow::from_query_result(row, ""));
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        if let Some(end) = rows.first() {
+            self.note_epoch(end.epoch());
+        }
+        Ok(rows)
     }
 
-    /// Tells this server's listeners where their logs stand, whether or not a hint reached them.
+    /// Tells this server's listeners where their logs stand, where that is not what was hinted last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub(crate) async fn hint_ends(&self, users: &[Uuid]) -> Result<(), Error> {
-        let db = &self.store.read;
-        let statement = Rows::default()
-            .uuids("user_id", users.iter().copied())
-            .statement(
-                db.get_database_backend(),
-                "SELECT i.user_id, i.last_position FROM {rows} JOIN inbox i ON i.user_id = r.user_id",
-            );
-        for row in db.query_all_raw(statement).await? {
-            self.hints.wake(
-                row.try_get("", "user_id")?,
-                row.try_get("", "last_position")?,
-            );
+    pub(crate) async fn hint_ends(&self, hinted: &[(Uuid, i64)]) -> Result<(), Error> {
+        // One row at least, for the epoch.
+        let page = "e.user_id, e.last_position FROM (SELECT 1) AS one LEFT JOIN \
+             (SELECT i.user_id, i.last_position FROM {rows} \
+             JOIN inbox i ON i.user_id = r.user_id AND i.last_position <> r.position) AS e ON true";
+        let backend = self.store.read.get_database_backend();
+        let rows = Rows::default()
+            .uuids("user_id", hinted.iter().map(|(user, _)| *user))
+            .integers("position", hinted.iter().map(|(_, position)| *position));
+        let ends = self
+            .with_epoch(page, |sql| rows.clone().statement(backend, &sql))
+            .await?;
+        if let Some(row) = ends.first() {
+            let timeline = row.try_get("", "timeline")?;
+            self.note_epoch(epoch(row.try_get("", "epoch")?, timeline));
+        }
+        for row in ends {
+            let Some(user) = row.try_get("", "user_id")? else {
+                continue;
+            };
+            self.hints.wake(user, row.try_get("", "last_position")?);
         }
         Ok(())
+    }
+
+    /// Asks for something of the log together with `epoch` and `timeline`, in one statement. Whether this database tells its
+    /// timeline is tried once.
+    async fn with_epoch(
+        &self,
+        page: &str,
+        statement: impl Fn(String) -> Statement,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let db = &self.store.read;
+        let ask = |timeline: &str| {
+            statement(format!(
+                "SELECT (SELECT value FROM epoch WHERE id = 1) AS epoch, {timeline} AS timeline, {page}"
+            ))
+        };
+        let told = match db.get_database_backend() {
+            DbBackend::Postgres => self.timeline.get().copied(),
+            _ => Some(false),
+        };
+        if told == Some(false) {
+            return db.query_all_raw(ask("NULL")).await;
+        }
+        match db.query_all_raw(ask(TIMELINE)).await {
+            Err(error) if told.is_none() && Trouble::of(&error) == Trouble::Defect => {
+                let rows = db.query_all_raw(ask("NULL::int")).await?;
+                tracing::warn!(
+                    %error,
+                    "this database does not tell its timeline: after a failover or a restore run `directmessages restored`"
+                );
+                self.timeline.get_or_init(|| false);
+                Ok(rows)
+            }
+            answer => {
+                if answer.is_ok() {
+                    self.timeline.get_or_init(|| true);
+                }
+                answer
+            }
+        }
+    }
+
+    /// Where the log was replaced, everything that this server remembers of it is of no use, and every listener is to see
+    /// that now rather than with the next signal.
+    fn note_epoch(&self, epoch: i64) {
+        let before = self.epoch.swap(epoch, Ordering::Relaxed);
+        if before != epoch && before != 0 {
+            self.known.clear();
+            self.hints.wake_all();
+        }
+    }
+}
+
+/// What cursors hold of both: it differs where either does.
+fn epoch(value: i64, timeline: Option<i32>) -> i64 {
+    value ^ i64::from(timeline.unwrap_or(0))
+}
+
+impl LogRow {
+    fn epoch(&self) -> i64 {
+        epoch(self.epoch, self.timeline)
     }
 }
 
@@ -196,7 +276,7 @@ impl SignalStream {
     fn check(&self, rows: &[LogRow]) -> Result<Vec<signal::Model>, Error> {
         let end = rows.first().ok_or_else(no_inbox)?;
         let position = self.cursor.position;
-        if end.epoch != self.cursor.epoch
+        if end.epoch() != self.cursor.epoch
             || position < end.log_floor
             || position > end.last_position
         {

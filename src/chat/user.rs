@@ -6,12 +6,7 @@ use entity::user;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{
-    Chat, Error, Store, Subject, Username, query,
-    rows::Rows,
-    store::{Patience, in_time},
-    user_id,
-};
+use super::{Chat, Error, Store, Subject, Username, query, rows::Rows, store::Patience, user_id};
 
 /// A name that somebody gives a user, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +116,7 @@ async fn store(store: &Store, arrivals: &[Arrival<'_>], now: i64) -> Result<(), 
         insert(&tx, arrivals, now).await?;
         tx.commit().await
     };
-    Ok(in_time(ARRIVAL, stored).await?)
+    Ok(store.in_time(ARRIVAL, stored).await?)
 }
 
 async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) -> Result<(), DbErr> {

@@ -137,12 +137,14 @@ async fn listen<T: OfKind + From<SignalOf>>(
     let after = progress.start().or(after);
     let partner = partner_id.as_ref().map(|id| id.as_str());
     let subscribe = || chat.subscribe(viewer, T::KIND, partner, after.as_deref());
-    let stream = patiently(subscribe).await?;
-    let telling = Telling {
+    // Boxed, so that a listener that waits keeps no room for its beginning.
+    let stream = Box::pin(patiently(subscribe)).await?;
+    // Boxed, so that it is moved, and kept room for, as a pointer.
+    let telling = Box::new(Telling {
         stream,
         untold: VecDeque::new(),
         progress: progress.clone(),
-    };
+    });
     Ok(stream::unfold(Some(telling), async |telling| {
         let mut telling = telling?;
         match telling.next().await {

@@ -63,11 +63,23 @@ impl Hub {
         }
     }
 
-    pub(super) fn listening(&self) -> Vec<Uuid> {
+    /// Wakes everybody, whatever was hinted before.
+    pub(super) fn wake_all(&self) {
+        for shard in &self.0.shards {
+            for latest in lock(shard).values() {
+                latest.send_modify(|latest| *latest = 0);
+            }
+        }
+    }
+
+    pub(super) fn listening(&self) -> Vec<(Uuid, i64)> {
         let shards = self.0.shards.iter();
-        shards
-            .flat_map(|shard| lock(shard).keys().copied().collect::<Vec<_>>())
-            .collect()
+        let listening = shards.flat_map(|shard| {
+            let shard = lock(shard);
+            let latest = shard.iter().map(|(user, latest)| (*user, *latest.borrow()));
+            latest.collect::<Vec<_>>()
+        });
+        listening.collect()
     }
 
     fn shard(&self, user: Uuid) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<i64>>> {

@@ -56,16 +56,17 @@ impl Hints {
         Self::default()
     }
 
-    /// Hints to and from every server that shares the PostgreSQL at `url`. The tasks end after `shutdown`.
+    /// Hints to and from every server that shares a PostgreSQL, which one of these addresses leads to. The tasks end after
+    /// `shutdown`.
     #[must_use]
     pub fn over_postgres(
-        url: &str,
+        hosts: &[String],
         options: BusOptions,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Self {
         let (hints, outbox, pulse) = Self::over("LISTEN/NOTIFY", options);
-        postgres::start(url, &hints.hub, outbox, &pulse, tasks, shutdown);
+        postgres::start(hosts, &hints.hub, outbox, &pulse, tasks, shutdown);
         hints
     }
 
@@ -105,15 +106,20 @@ impl Hints {
         self.hub.listen(user)
     }
 
-    /// Everyone who is listened for on this server.
+    /// Everyone who is listened for on this server, with the position that was hinted last; 0 where none was.
     #[must_use]
-    pub fn listening(&self) -> Vec<Uuid> {
+    pub fn listening(&self) -> Vec<(Uuid, i64)> {
         self.hub.listening()
     }
 
     /// Tells this server's listeners only.
     pub fn wake(&self, user: Uuid, position: i64) {
         self.hub.wake(user, position);
+    }
+
+    /// Wakes all of this server's listeners: what they stand on was replaced.
+    pub fn wake_all(&self) {
+        self.hub.wake_all();
     }
 
     /// Tells this server's listeners and the others', after a commit. Never waits.

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use data_encoding::BASE64;
 use sea_orm::sqlx::{
     self, AssertSqlSafe, Executor as _, PgPool,
-    postgres::{PgListener, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,7 +20,7 @@ const HINTS_PER_NOTIFICATION: usize = 240;
 const RECONNECT: Duration = Duration::from_millis(500);
 
 pub(super) fn start(
-    url: &str,
+    hosts: &[String],
     hub: &Hub,
     outbox: Outbox,
     pulse: &Arc<Pulse>,
@@ -28,30 +28,37 @@ pub(super) fn start(
     shutdown: &CancellationToken,
 ) {
     let (own, hub) = (outbox.own, hub.clone());
-    let listening = listen(url.to_owned(), own, hub, pulse.clone());
-    let telling = tell(url.to_owned(), outbox, pulse.clone());
+    let listening = listen(hosts.to_owned(), own, hub, pulse.clone());
+    let telling = tell(hosts.to_owned(), outbox, pulse.clone());
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(listening));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
 }
 
-async fn tell(url: String, mut outbox: Outbox, pulse: Arc<Pulse>) {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(2))
-        .connect_lazy(&url);
-    let pool = match pool {
-        Ok(pool) => pool,
+async fn tell(hosts: Vec<String>, mut outbox: Outbox, pulse: Arc<Pulse>) {
+    let hosts: Result<Vec<PgConnectOptions>, _> = hosts.iter().map(|host| host.parse()).collect();
+    let mut hosts = match hosts {
+        Ok(hosts) => hosts.into_iter().cycle(),
         Err(error) => {
             tracing::error!(%error, "hints to other servers are off");
             return;
         }
     };
+    let Some(first) = hosts.next() else { return };
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(2))
+        .connect_lazy_with(first);
     let mut beat = interval(pulse.every());
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = beat.tick() => {
-                notify(&pool, outbox.own, &[], &pulse).await;
+                if !notify(&pool, outbox.own, &[], &pulse).await
+                    && let Some(next) = hosts.next()
+                {
+                    // A standby may have taken over: the next connection tries the next host.
+                    pool.set_connect_options(next);
+                }
                 pulse.check();
             }
             hints = outbox.next() => {
@@ -65,21 +72,23 @@ async fn tell(url: String, mut outbox: Outbox, pulse: Arc<Pulse>) {
     }
 }
 
-/// What cannot be told is left to the other servers' slow tick.
-async fn notify(pool: &PgPool, own: Uuid, hints: &[(Uuid, i64)], pulse: &Pulse) {
+/// Whether it was told; what was not is left to the other servers' slow tick.
+async fn notify(pool: &PgPool, own: Uuid, hints: &[(Uuid, i64)], pulse: &Pulse) -> bool {
     // One message of the simple protocol, whose text is ours: nothing is prepared that a pooler could lose.
     let payload = BASE64.encode(&wire::encode(own, hints));
     let notify = AssertSqlSafe(format!("NOTIFY {CHANNEL}, '{payload}'"));
     match timeout(pulse.step(), pool.execute(sqlx::raw_sql(notify))).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(_)) => return true,
         Ok(Err(error)) => pulse.blame(&error),
         Err(late) => pulse.blame(&late),
     }
+    false
 }
 
-async fn listen(url: String, own: Uuid, hub: Hub, pulse: Arc<Pulse>) {
-    loop {
-        match hear(&url, own, &hub, &pulse).await {
+/// Host after host: a standby refuses LISTEN.
+async fn listen(hosts: Vec<String>, own: Uuid, hub: Hub, pulse: Arc<Pulse>) {
+    for host in hosts.iter().cycle() {
+        match hear(host, own, &hub, &pulse).await {
             Ok(never) => match never {},
             Err(error) => pulse.blame(&error),
         }

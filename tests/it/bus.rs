@@ -85,7 +85,7 @@ async fn shards(nats: &Nats, count: usize) {
 
 on_both_databases! {
     async fn hints_go_over_nats(database: &TestDatabase) {
-        let nats = Nats::start(1, &[]).await;
+        let mut nats = Nats::start(1, &[]).await;
         let url = nats.url();
         // No slow tick helps here, nor LISTEN: only what NATS carries.
         let mut pair = Pair::start(database, [&url, &url], "86400").await;
@@ -93,6 +93,11 @@ on_both_databases! {
         for n in 0..20 {
             pair.tells(&format!("{n}")).await;
         }
+        // What was missed is found when it is back, without any tick.
+        nats.kill(0);
+        pair.ann.send(&pair.ben, "meanwhile").await;
+        nats.revive(0).await;
+        assert_eq!(pair.listener.contents_until("meanwhile").await, ["meanwhile"]);
         pair.stop().await;
     }
 

@@ -37,6 +37,7 @@ mod model;
 mod node;
 mod pages;
 mod persisted;
+mod pooler;
 mod price;
 mod properties;
 mod pruning;

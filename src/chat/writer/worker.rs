@@ -93,13 +93,14 @@ impl Worker {
     /// Stores all, whatever it takes: every command is answered or set aside afterwards.
     async fn store_batch(&mut self, mut commands: Vec<Command>, mut locking: Locking) {
         for attempt in 1_u32.. {
+            commands = refuse_late(commands);
             if commands.is_empty() {
                 return;
             }
             match self.transact(&mut commands, locking).await {
                 Ok(verdicts) => return self.answer(commands, verdicts),
                 Err(Failure::Database(Trouble::Away, error)) if attempt > ATTEMPTS => {
-                    return give_up(commands, error);
+                    return self.give_up(commands, error);
                 }
                 // A lock was not to be had in time: take those that are free, and set the others aside.
                 Err(Failure::Database(Trouble::Busy, _)) if locking == Locking::Wait => {
@@ -111,7 +112,7 @@ impl Worker {
                 }
                 Err(Failure::Database(Trouble::Conflict, _)) if attempt == 1 => {}
                 Err(Failure::Unconnected(error) | Failure::Database(Trouble::Full, error)) => {
-                    return give_up(commands, error);
+                    return self.give_up(commands, error);
                 }
                 Err(Failure::Database(..)) => return self.store_one_by_one(commands).await,
             }
@@ -122,7 +123,10 @@ impl Worker {
     async fn store_one_by_one(&mut self, commands: Vec<Command>) {
         let mut commands = commands.into_iter();
         while let Some(command) = commands.next() {
-            let mut alone = vec![command];
+            let mut alone = refuse_late(vec![command]);
+            if alone.is_empty() {
+                continue;
+            }
             match self.transact(&mut alone, Locking::SkipBusy).await {
                 Ok(verdicts) => self.answer(alone, verdicts),
                 Err(Failure::Database(Trouble::Defect, error)) => {
@@ -136,7 +140,7 @@ impl Worker {
                     | Failure::Unconnected(error),
                 ) => {
                     alone.extend(commands);
-                    return give_up(alone, error);
+                    return self.give_up(alone, error);
                 }
             }
         }
@@ -148,13 +152,32 @@ impl Worker {
         locking: Locking,
     ) -> Result<Vec<Verdict>, Failure> {
         let now = self.clock.now();
+        let deadline = commands.iter().map(|command| command.deadline).max();
+        let left = deadline.map_or(Duration::ZERO, |at| at - Instant::now());
+        let patience = left.max(self.store.acquire_timeout());
         let transaction = batch::store(&self.store, &self.hints, commands, locking, now);
-        timeout(self.options.timeout, transaction)
-            .await
-            .unwrap_or_else(|_| {
-                let late = "the database did not answer in time".to_owned();
-                Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
-            })
+        let stored = timeout(patience, transaction).await.unwrap_or_else(|_| {
+            let late = "the database did not answer in time".to_owned();
+            Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
+        });
+        if let Err(Failure::Unconnected(_) | Failure::Database(Trouble::Away, _)) = &stored {
+            self.store.doubt();
+        }
+        stored
+    }
+
+    fn give_up(&self, commands: Vec<Command>, error: sea_orm::DbErr) {
+        if self.store.is_away() {
+            // That was logged when it went.
+            tracing::debug!(%error, commands = commands.len(), "a batch was not stored");
+        } else {
+            tracing::error!(%error, commands = commands.len(), "a batch could not be stored");
+        }
+        let answer = match Error::from(error) {
+            unavailable @ Error::Unavailable(_) => unavailable,
+            _ => Error::Unavailable("the database does not answer"),
+        };
+        refuse(commands, &answer);
     }
 
     fn answer(&mut self, commands: Vec<Command>, verdicts: Vec<Verdict>) {
@@ -185,11 +208,12 @@ fn refuse(commands: impl IntoIterator<Item = Command>, error: &Error) {
     }
 }
 
-fn give_up(commands: Vec<Command>, error: sea_orm::DbErr) {
-    tracing::error!(%error, commands = commands.len(), "a batch could not be stored");
-    let answer = match Error::from(error) {
-        unavailable @ Error::Unavailable(_) => unavailable,
-        _ => Error::Unavailable("the database does not answer"),
-    };
-    refuse(commands, &answer);
+/// Answers those whose time is over, and returns the others.
+fn refuse_late(commands: Vec<Command>) -> Vec<Command> {
+    let now = Instant::now();
+    let (late, others): (Vec<_>, Vec<_>) = commands
+        .into_iter()
+        .partition(|command| command.deadline < now);
+    refuse(late, &Error::Unavailable("the database is too slow now"));
+    others
 }

@@ -16,8 +16,9 @@ use self::session::Session;
 use super::{Server, accept::Accepts, answer, origin::AllowedOrigins, request};
 
 const PROTOCOL: &str = "graphql-transport-ws";
-/// The library's default of 128 KB for each socket would be most of what a listener takes.
-const READ_BUFFER: usize = 2_048;
+/// Most of what clients send is shorter, and what is longer is read in several pieces. The library's default of 128 KB for
+/// each socket would be most of what a listener takes.
+const READ_BUFFER: usize = 1_024;
 
 /// Why a text is no message of a client's, as a close frame tells it.
 pub(super) fn refusal_of(text: &str) -> Option<String> {
@@ -52,7 +53,8 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| {
-            tasks.track_future(Session::new(server, socket, identity, address).run(offers))
+            let session = Box::new(Session::new(server, socket, identity, address));
+            tasks.track_future(session.run(offers))
         })
 }
 

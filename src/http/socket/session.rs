@@ -103,7 +103,8 @@ impl Session {
         }
     }
 
-    pub(super) async fn run(mut self, offers_protocol: bool) {
+    /// Boxed, so that the task that runs it keeps room for it once.
+    pub(super) async fn run(mut self: Box<Self>, offers_protocol: bool) {
         let ended = if offers_protocol {
             self.converse().await
         } else {

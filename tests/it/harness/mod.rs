@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod nats;
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;

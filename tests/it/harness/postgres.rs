@@ -188,13 +188,13 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// What it has logged since it was started last, each line after its database's name and a bar.
+    /// What it has logged since it was started last.
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().expect("it runs").printed()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     async fn execute(&self, sql: &str) {
@@ -229,24 +229,32 @@ impl Drop for Postgres {
     }
 }
 
-/// One of PostgreSQL's programs, run by an ordinary user: it refuses to run as root.
+/// One of PostgreSQL's programs.
 fn program(name: &str) -> Command {
-    static HOME: OnceLock<(PathBuf, Option<String>)> = OnceLock::new();
-    let (folder, owner) = HOME.get_or_init(|| {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    let folder = HOME.get_or_init(|| {
         let found = "dirname \"$(readlink -f \"$(command -v postgres || \
                      ls -d /usr/lib/postgresql/*/bin/postgres | sort -V | tail -n 1)\")\"";
-        let folder = PathBuf::from(printed(Command::new("sh").args(["-c", found])));
-        let root = printed(Command::new("id").arg("-u")) == "0";
-        (folder, root.then(owner))
+        PathBuf::from(printed(Command::new("sh").args(["-c", found])))
     });
-    let program = folder.join(name);
-    match owner {
+    ordinary(&folder.join(name))
+}
+
+/// A program run by an ordinary user: PostgreSQL and pgbouncer refuse to run as root.
+pub(crate) fn ordinary(program: &Path) -> Command {
+    static USER: OnceLock<Option<[String; 2]>> = OnceLock::new();
+    let user = USER.get_or_init(|| {
+        (printed(Command::new("id").arg("-u")) == "0").then(|| {
+            let (owner, mut id) = (owner(), Command::new("id"));
+            let group = printed(id.args(["-g", &owner]));
+            [format!("--reuid={owner}"), format!("--regid={group}")]
+        })
+    });
+    match user {
         None => Command::new(program),
-        Some(owner) => {
-            let group = printed(Command::new("id").args(["-g", owner]));
+        Some(user) => {
             let mut command = Command::new("setpriv");
-            command.args([format!("--reuid={owner}"), format!("--regid={group}")]);
-            command.arg("--clear-groups").arg(program);
+            command.args(user).arg("--clear-groups").arg(program);
             // What it inherits as its working folder may be closed to it.
             command.current_dir("/");
             command

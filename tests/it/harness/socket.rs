@@ -238,7 +238,20 @@ impl Listener {
 
     /// The code of the one error with which the subscription ends.
     pub(crate) async fn refusal(&mut self) -> String {
-        let message = self.socket.message().await;
+        Self::code(&self.socket.message().await)
+    }
+
+    /// The same, after whatever is told before.
+    pub(crate) async fn last_refusal(&mut self) -> String {
+        loop {
+            let message = self.socket.message().await;
+            if message["type"] != "next" {
+                return Self::code(&message);
+            }
+        }
+    }
+
+    fn code(message: &Value) -> String {
         assert_eq!(message["type"], "error", "{message}");
         let errors = message["payload"].as_array().unwrap();
         assert_eq!(errors.len(), 1, "{message}");
