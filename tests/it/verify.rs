@@ -315,9 +315,10 @@ on_both_databases! {
         let people = join_all((0..6).map(async |n| server.user(&format!("user {n}")).await)).await;
         chatter(std::slice::from_ref(&people), 10).await;
         let talking = tokio::spawn(async move { chatter(&[people], 40).await });
+        // Counts only: a command under way may have read a wrong read_seq before it was mended, and write by it afterwards.
         for _ in 0..3 {
             database.execute("UPDATE inbox SET unread_count = unread_count + 3").await;
-            database.execute("UPDATE conversation_partner SET unread_count = unread_count + 2, read_seq = last_seq").await;
+            database.execute("UPDATE conversation_partner SET unread_count = unread_count + 2").await;
             let report = database.report(&["--repair"]).await;
             assert!(report.well && report.told("mended").len() >= 12, "{:#?}", report.lines);
         }
