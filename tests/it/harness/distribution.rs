@@ -261,9 +261,12 @@ fn found(
             Some((of, column)) => {
                 let of = of.unwrap_or_default();
                 let by = sources.iter().find(|by| by.alias == of);
-                let by = by.and_then(|by| match by.selected {
-                    true => Some(by.alias.as_str()),
-                    false => by.table.as_deref(),
+                let by = by.and_then(|by| {
+                    if by.selected {
+                        Some(by.alias.as_str())
+                    } else {
+                        by.table.as_deref()
+                    }
                 });
                 if let Some(by) = by
                     && key_of(by).ok().flatten() != Some(&column)
