@@ -262,8 +262,11 @@ fn found(
                 let of = of.unwrap_or_default();
                 let by = sources.iter().find(|by| by.alias == of);
                 let by = by.and_then(|by| {
-                    let own = by.selected.then_some(by.alias.as_str());
-                    own.or(by.table.as_deref())
+                    if by.selected {
+                        Some(by.alias.as_str())
+                    } else {
+                        by.table.as_deref()
+                    }
                 });
                 if let Some(by) = by
                     && key_of(by).ok().flatten() != Some(&column)

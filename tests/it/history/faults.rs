@@ -116,7 +116,7 @@ pub(super) async fn keep_breaking(
     // Each kind once before any comes again, so that a short run has most of them.
     let mut left: Vec<Fault> = Vec::new();
     loop {
-        let pause = Duration::from_millis(300 + chance.below(900) as u64);
+        let pause = Duration::from_millis(300 + chance.below(1_500) as u64);
         if stop.run_until_cancelled(sleep(pause)).await.is_none() {
             return;
         }
@@ -156,7 +156,7 @@ async fn cause(world: &World, fault: Fault, chance: &mut Chance) -> bool {
                 return false;
             };
             proxy.hold();
-            let _ = timeout(Duration::from_secs(2), held(proxy)).await;
+            let is_held = timeout(Duration::from_secs(2), held(proxy)).await.is_ok();
             let frozen = async {
                 sleep(while_within(100, 1_500)).await;
                 if fault == Fault::FrozenAndCut {
@@ -165,7 +165,7 @@ async fn cause(world: &World, fault: Fault, chance: &mut Chance) -> bool {
                 proxy.release();
             };
             let (did, ()) = tokio::join!(freeze(server, Duration::from_millis(2_500)), frozen);
-            did
+            did && is_held
         }
         Fault::RollingRestart => {
             for server in &world.servers {

@@ -26,7 +26,7 @@ use self::{
     workload::Client,
     world::{Setup, World},
 };
-use crate::harness::{chance::Chance, tool, until, within};
+use crate::harness::{chance::Chance, proxy::Proxy, tool, until, within};
 
 const USERS: [&str; 5] = ["ann", "ben", "chloe", "dan", "eva"];
 const SENDERS: usize = 2;
@@ -197,8 +197,10 @@ async fn run(setup: Setup, time: Duration, seed: u64) {
         .map(|(fault, count)| format!("{count} {fault:?}"))
         .collect();
     println!("SEED={seed} on {setup:?}: {}", summary(&history));
+    let proxies = world.servers.iter().flat_map(|server| &server.proxy);
+    let disturbed: usize = proxies.map(Proxy::disturbed).sum();
     println!(
-        "faults in {} s of {}: {}",
+        "faults in {} s of {}: {}; {disturbed} COMMITs disturbed",
         time.as_secs(),
         begun.elapsed().as_secs(),
         faults.join(", ")
@@ -234,9 +236,17 @@ fn summary(history: &History) -> String {
         .iter()
         .map(|session| session.events.len())
         .sum();
+    let mut acknowledged: Vec<u64> = vec![0];
+    for attempt in &history.attempts {
+        if matches!(attempt.outcome, Outcome::Done(_)) {
+            acknowledged.push(attempt.span.ended);
+        }
+    }
+    acknowledged.sort_unstable();
+    let silence = acknowledged.windows(2).map(|two| two[1] - two[0]).max();
     format!(
         "{} messages stored; sends: {} acknowledged, {} unknown, {} refused as they had to be; {} reads, {} pages; \
-         {} events heard in {} sessions, {} expired",
+         {} events heard in {} sessions, {} expired; at most {} ms without an acknowledgement",
         stored / 2,
         attempts(|outcome| matches!(outcome, Outcome::Done(_))),
         attempts(|outcome| matches!(outcome, Outcome::Unknown)),
@@ -246,6 +256,7 @@ fn summary(history: &History) -> String {
         events,
         history.sessions.len(),
         sessions(&Ending::Refused("CURSOR_EXPIRED".to_owned())),
+        silence.unwrap_or(0) / 1_000,
     )
 }
 
