@@ -7,6 +7,7 @@ mod prices;
 mod rates;
 mod retention;
 mod sockets;
+mod upkeep;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,8 +22,9 @@ pub use self::{
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
-    retention::{Prune, Pruning},
+    retention::{Kept, Prune, Pruning},
     sockets::Sockets,
+    upkeep::{Restored, Verify},
 };
 use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
 
@@ -86,6 +88,11 @@ pub enum Command {
     Import(Import),
     /// Remove old signals now, as `serve` does every so often. It may be stopped at any moment.
     Prune(Prune),
+    /// Count everything again, and print what is wrong; servers may run meanwhile. Exits with 1 where something is wrong.
+    Verify(Verify),
+    /// After a backup was restored: refuse every cursor from before, so that listeners reload instead of missing
+    /// messages. Running servers need no restart.
+    Restored(Restored),
 }
 
 /// Settings of `serve`.

@@ -40,12 +40,11 @@ const TICK_CHUNK: usize = 5_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The database cannot be opened or migrated.
-    #[error("the database {url:?} cannot be used: {error}")]
+    #[error("the database {url:?} cannot be used: {error}{}", chat::advice(error, url.backend()))]
     Database {
         /// Which one, without its password.
         url: chat::DatabaseUrl,
         /// What it said.
-        #[source]
         error: DbErr,
     },
     /// `--no-migrate`, and the schema is old.

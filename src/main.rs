@@ -33,7 +33,9 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What is wrong was printed.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("directmessages: {error:#}");
             ExitCode::FAILURE
@@ -41,8 +43,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
+/// Answers with whether all is well.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    let done = match command {
         Command::Serve(settings) => run_server(&settings).await,
         Command::Dev(settings) => run_demo(settings).await,
         Command::Migrate(settings) => migrate(&settings).await,
@@ -53,7 +56,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Token(settings) => mint(&settings),
         Command::Import(settings) => import_file(settings).await,
         Command::Prune(settings) => commands::prune(&settings).await,
-    }
+        Command::Restored(settings) => commands::restored(&settings).await,
+        Command::Verify(settings) => return commands::verify(&settings).await,
+    };
+    done.map(|()| true)
 }
 
 async fn run_server(settings: &Serve) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{DbBackend, DbErr, RuntimeErr, sqlx};
 
 /// What can go wrong when messages are sent, read and listed. Its `Display` is written for the person who called: it
 /// never holds SQL, a path or another user's data.
@@ -103,9 +103,10 @@ impl Trouble {
                 // PostgreSQL: serialization failure, deadlock.
                 Some("40001" | "40P01") => Self::Conflict,
                 // PostgreSQL: shut down, crashed, starting, ended while idle, or idle in a transaction, out of connections.
-                Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300") => Self::Away,
-                // PostgreSQL: a standby, or a primary that was told to take no writes.
-                Some("25006" | "55000") => Self::Away,
+                // And a standby, or a primary that was told to take no writes.
+                Some(
+                    "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "25006" | "55000",
+                ) => Self::Away,
                 Some(code) if code.starts_with("08") => Self::Away,
                 Some("53100") => Self::Full,
                 // SQLite's extended codes hold the primary one in their low byte: busy and locked; read-only, I/O
@@ -119,5 +120,39 @@ impl Trouble {
             },
             _ => Self::Defect,
         }
+    }
+}
+
+/// What whoever runs the server can do about a SQLite file that cannot be used; nothing where that is not known.
+#[must_use]
+pub fn advice(error: &DbErr, backend: DbBackend) -> &'static str {
+    const HELD: &str = "; another program holds the database: stop it, or wait until it is done";
+    if backend != DbBackend::Sqlite {
+        return "";
+    }
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return "";
+    };
+    let code = match error.as_ref() {
+        sqlx::Error::Database(error) => error.code(),
+        // A file is there at once, unless it is locked.
+        sqlx::Error::PoolTimedOut => return HELD,
+        _ => None,
+    };
+    match code
+        .and_then(|code| code.parse::<u32>().ok())
+        .map(|code| code & 0xff)
+    {
+        Some(5 | 6) => HELD,
+        Some(8 | 14) => {
+            "; see to it that the server's user may read and write both the file and its folder"
+        }
+        Some(10 | 13) => "; make room on the disk, or look whether it is broken",
+        Some(11) => "; the file is damaged: restore a backup",
+        Some(26) => "; this file is no SQLite database: name another one",
+        _ => "",
     }
 }

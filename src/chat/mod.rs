@@ -19,6 +19,7 @@ mod stream;
 mod text;
 mod url;
 mod user;
+mod verify;
 pub(crate) mod writer;
 
 use std::{
@@ -35,7 +36,7 @@ use uuid::Uuid;
 pub use self::{
     clock::Clock,
     cursor::{List, PageCursor, SignalCursor, Stream},
-    error::Error,
+    error::{Error, advice},
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
     prune::{Pruned, Retention},
@@ -45,6 +46,7 @@ pub use self::{
     text::{ClientMessageId, Content, Subject, Username},
     url::DatabaseUrl,
     user::Naming,
+    verify::{Finding, State, Verified},
     writer::WriterOptions,
 };
 use self::{query::Users, user::Known, writer::Writer};

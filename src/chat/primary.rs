@@ -56,10 +56,13 @@ impl Primary {
         });
         let hosts = hosts.collect::<Result<Vec<_>, sqlx::Error>>();
         let hosts = hosts.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-        let hosts = hosts.into_iter().map(|host| match options.pooled {
-            // Each statement is prepared anew: the connection behind the pooler may be another one.
-            true => host.statement_cache_capacity(0),
-            false => host,
+        let hosts = hosts.into_iter().map(|host| {
+            if options.pooled {
+                // Each statement is prepared anew: the connection behind the pooler may be another one.
+                host.statement_cache_capacity(0)
+            } else {
+                host
+            }
         });
         Ok(Self(Arc::new(Shared {
             hosts: hosts.collect(),

@@ -7,7 +7,10 @@ use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        Connection as _,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use super::{
@@ -80,17 +83,14 @@ impl Store {
     pub async fn open(options: &StoreOptions) -> Result<Self, DbErr> {
         let backend = options.url.backend();
         let mut options = options.clone();
-        let primary = match backend {
-            DbBackend::Sqlite => {
-                create_folder(&options.url)?;
-                options.writers = 1;
-                None
-            }
-            _ => {
-                // One more than the writer's tasks have: pruning must not keep one of them waiting.
-                options.writers += 1;
-                Some(Primary::among(&options)?)
-            }
+        let primary = if backend == DbBackend::Sqlite {
+            create_folder(&options.url)?;
+            options.writers = 1;
+            None
+        } else {
+            // One more than the writer's tasks have: pruning must not keep one of them waiting.
+            options.writers += 1;
+            Some(Primary::among(&options)?)
         };
         let host = match &primary {
             Some(primary) => primary.locate().await.unwrap_or(0),
@@ -183,6 +183,11 @@ impl Store {
             .test_before_acquire_if_idle_for(Duration::from_secs(5))
             .sqlx_logging(false)
             .connect_lazy(options.url.backend() == DbBackend::Postgres)
+            // Where a COMMIT failed, SQLite has rolled back and the driver does not know it: the next transaction would be a
+            // savepoint within none, and its commit an answer without anything stored. Such a connection is not used again.
+            .map_sqlx_sqlite_before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .map_sqlx_sqlite_opts(move |connect| {
                 connect
                     .create_if_missing(!read_only)
@@ -297,6 +302,24 @@ impl Store {
         Ok(tx)
     }
 
+    /// Begins a transaction that reads one state of the database, whatever others write meanwhile.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        if self.backend == DbBackend::Sqlite {
+            let options = TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+                ..TransactionOptions::default()
+            };
+            return self.write.get().begin_with_options(options).await;
+        }
+        let tx = self.write.get().begin().await?;
+        let sql = format!(
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY{}",
+            forget_prepared(self.options.pooled)
+        );
+        tx.execute_unprepared(&sql).await?;
+        Ok(tx)
+    }
+
     /// Closes every connection.
     pub async fn close(self) {
         for pool in [self.read.pool, self.write] {
@@ -306,10 +329,7 @@ impl Store {
 }
 
 fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {
-    let path = url.as_str().trim_start_matches("sqlite:");
-    let path = path.trim_start_matches("//");
-    let path = Path::new(path.split('?').next().unwrap_or(path));
-    match path.parent() {
+    match url.file().and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
             .map_err(|error| DbErr::Custom(format!("{}: {error}", folder.display()))),
         _ => Ok(()),

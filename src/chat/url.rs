@@ -1,6 +1,6 @@
 //! Where the database is.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use sea_orm::{
     DbBackend,
@@ -27,6 +27,14 @@ impl DatabaseUrl {
     #[must_use]
     pub fn hosts(&self) -> &[String] {
         &self.hosts
+    }
+
+    /// SQLite's file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.text.strip_prefix("sqlite:")?;
+        let path = path.trim_start_matches("//");
+        Some(Path::new(path.split('?').next().unwrap_or(path)))
     }
 
     /// PostgreSQL or SQLite.

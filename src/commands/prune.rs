@@ -8,6 +8,7 @@ pub(crate) async fn prune(settings: &Prune) -> anyhow::Result<()> {
         println!("nothing is pruned: SIGNAL_RETENTION is 0, which keeps every signal");
         return Ok(());
     }
+    super::existing(&settings.database)?;
     let store = open_store(&settings.database, false).await?;
     let mut so_far = Pruned::default();
     let pruned = store.prune(&retention, |pruned| so_far = *pruned).await;

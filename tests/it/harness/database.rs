@@ -55,6 +55,15 @@ impl TestDatabase {
         database
     }
 
+    /// A migrated database whose tables are spread over hash partitions, by the keys of a distributed PostgreSQL.
+    pub(crate) async fn partitioned() -> Self {
+        let database = Self::new(Kind::Postgres).await;
+        let script = super::tool::path("deploy/partition.sql");
+        let script = std::fs::read_to_string(script).unwrap();
+        database.execute(&script).await;
+        database
+    }
+
     fn named(kind: Kind) -> Self {
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let url = match kind {

@@ -2,6 +2,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod database;
+pub(crate) mod distribution;
 pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod load;
@@ -33,11 +34,11 @@ pub(crate) trait Fixture: Sized {
 /// Makes two tests of each function: `name::sqlite` and `name::postgres`.
 macro_rules! on_both_databases {
     ($($(#[$meta:meta])* async fn $name:ident($fixture:ident: &$type:ident) $body:block)*) => {$(
-        mod $name {
+        pub(crate) mod $name {
             use super::*;
 
             $(#[$meta])*
-            async fn story($fixture: &$type) $body
+            pub(crate) async fn story($fixture: &$type) $body
 
             #[tokio::test(flavor = "multi_thread")]
             async fn sqlite() {

@@ -188,13 +188,13 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// What it has logged since it was started last.
-    pub(crate) fn log(&self) -> String {
-        self.process.as_ref().expect("it runs").printed()
-    }
-
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What it has logged since it was started last, each line after its database's name and a bar.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().expect("it runs").printed()
     }
 
     async fn execute(&self, sql: &str) {
@@ -265,9 +265,10 @@ pub(crate) fn ordinary(program: &Path) -> Command {
 /// Whom PostgreSQL runs as where the tests run as root.
 fn owner() -> String {
     let known = Command::new("id").args(["-u", "postgres"]).output();
-    match known.unwrap().status.success() {
-        true => "postgres".to_owned(),
-        false => "nobody".to_owned(),
+    if known.unwrap().status.success() {
+        "postgres".to_owned()
+    } else {
+        "nobody".to_owned()
     }
 }
 

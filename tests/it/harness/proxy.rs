@@ -30,14 +30,16 @@ struct State {
     unanswered: AtomicUsize,
     /// How many of the next COMMITs never arrive.
     swallowed: AtomicUsize,
+    /// How many of the next COMMITs freeze everything before they arrive.
+    freezing: AtomicUsize,
     /// How many COMMITs were disturbed.
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
-    /// Changes when every connection that is open is to be cut.
-    cut: watch::Sender<()>,
     /// The port of the PostgreSQL behind it.
     target: AtomicU16,
+    /// How often every open connection was cut.
+    cuts: watch::Sender<u64>,
     /// Whether COMMITs are held back.
     holding: watch::Sender<bool>,
     /// How many COMMITs are held back now.
@@ -61,10 +63,11 @@ impl Proxy {
         let state = Arc::new(State {
             unanswered: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
+            freezing: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
-            cut: watch::Sender::new(()),
             target: AtomicU16::new(port),
             open: watch::Sender::new(true),
+            cuts: watch::Sender::new(0),
             holding: watch::Sender::new(false),
             held: AtomicUsize::new(0),
             lag: AtomicU64::new(0),
@@ -108,6 +111,11 @@ impl Proxy {
         self.state.swallowed.store(commits, Ordering::SeqCst);
     }
 
+    /// The next COMMIT freezes everything, itself included: like a server that hangs with its locks held.
+    pub(crate) fn freeze_at_commit(&self) {
+        self.state.freezing.store(1, Ordering::SeqCst);
+    }
+
     /// How many COMMITs were disturbed so far.
     pub(crate) fn disturbed(&self) -> usize {
         self.state.disturbed.load(Ordering::SeqCst)
@@ -118,14 +126,14 @@ impl Proxy {
         self.state.target.store(port, Ordering::SeqCst);
     }
 
-    /// Cuts every connection that is open now.
-    pub(crate) fn cut(&self) {
-        self.state.cut.send_replace(());
-    }
-
     /// Cuts every connection, and refuses new ones.
     pub(crate) fn close(&self) {
         self.state.open.send_replace(false);
+    }
+
+    /// Cuts every connection once, in the middle of whatever it is at.
+    pub(crate) fn cut(&self) {
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// From now on COMMITs wait here, with everything locked that they would free.
@@ -212,13 +220,14 @@ impl State {
         else {
             return;
         };
-        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
+        let mut open = self.open.subscribe();
+        let mut cuts = self.cuts.subscribe();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         // Both halves live here, so that leaving this scope cuts both connections.
         tokio::select! {
             _ = open.wait_for(|open| !open) => {}
-            _ = cut.changed() => {}
+            _ = cuts.changed() => {}
             () = self.exchange(from_client, to_server, from_server, to_client) => {}
         }
     }
@@ -249,6 +258,11 @@ impl State {
                     let Ok(length @ 1..) = read else { return };
                     let bytes = &asked[..length];
                     let commits = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
+                    if commits && take_one(&self.freezing) {
+                        self.flowing.send_replace(false);
+                        self.disturbed.fetch_add(1, Ordering::SeqCst);
+                        let _ = flowing.wait_for(|flowing| *flowing).await;
+                    }
                     if commits && take_one(&self.swallowed) {
                         self.disturbed.fetch_add(1, Ordering::SeqCst);
                         return;

@@ -115,7 +115,9 @@ fn check_signals(
     floors: &HashMap<Uuid, i64>,
 ) {
     let mut told: HashMap<(Uuid, Uuid, i64, bool), i64> = HashMap::new();
-    for signal in signals {
+    // What lies below a floor is nobody's any more, and goes when it is pruned.
+    let above = |signal: &&signal::Model| signal.position > floors[&signal.user_id];
+    for signal in signals.iter().filter(above) {
         let key = (
             signal.user_id,
             signal.conversation_id,

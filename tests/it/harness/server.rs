@@ -33,6 +33,11 @@ impl TestServer {
     /// A server with a database of its own.
     pub(crate) async fn with(kind: Kind, flags: &[&str]) -> Self {
         let database = TestDatabase::new(kind).await;
+        Self::over(database, flags).await
+    }
+
+    /// A server with a database that was made for it.
+    pub(crate) async fn over(database: TestDatabase, flags: &[&str]) -> Self {
         let mut server = Self::on(&database, flags).await;
         server.own = Some(database);
         server
