@@ -1,7 +1,7 @@
 //! The rules of direct messages: who may send, read and list what, in which order, exactly once.
 //!
 //! Nothing here knows of GraphQL, HTTP or tokens: a caller is a user's id. Reads are in `page`, `query` and
-//! `stream`, every change goes through `writer`.
+//! `stream`, every change goes through `writer`; `prune` takes old signals away, `verify` counts everything again.
 
 mod clock;
 mod cursor;

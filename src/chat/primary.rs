@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use sea_orm::{
     ConnectOptions, DbErr, RuntimeErr,
     sqlx::{
@@ -23,6 +22,7 @@ use sea_orm::{
 };
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -95,6 +95,7 @@ impl Primary {
     /// Waits for a doubt, and then for a host that takes writes; with whether none did for a while.
     pub(super) async fn doubted(&self) -> (usize, bool) {
         self.0.doubt.notified().await;
+        let mut again = false;
         loop {
             if let Some(host) = self.locate().await {
                 let was_away = self.0.away.swap(false, Ordering::Relaxed);
@@ -103,23 +104,28 @@ impl Primary {
                 }
                 return (host, was_away);
             }
-            if !self.0.away.swap(true, Ordering::Relaxed) {
+            // One look may fail because the machine is busy.
+            if again && !self.0.away.swap(true, Ordering::Relaxed) {
                 tracing::warn!("the database is away: no host takes writes");
             }
+            again = true;
             sleep(RETRY).await;
         }
     }
 
     /// The first host to tell that it takes writes.
     pub(super) async fn locate(&self) -> Option<usize> {
-        let looks = self.0.hosts.iter().enumerate().map(async |(place, host)| {
-            let look = timeout(self.0.patience, takes_writes(host)).await;
-            look.unwrap_or(false).then_some(place)
-        });
-        let mut looks: FuturesUnordered<_> = looks.collect();
-        while let Some(found) = looks.next().await {
-            if found.is_some() {
-                return found;
+        let mut looks = JoinSet::new();
+        for (place, host) in self.0.hosts.iter().cloned().enumerate() {
+            let patience = self.0.patience;
+            looks.spawn(async move {
+                let look = timeout(patience, takes_writes(&host)).await;
+                look.unwrap_or(false).then_some(place)
+            });
+        }
+        while let Some(look) = looks.join_next().await {
+            if let Ok(Some(found)) = look {
+                return Some(found);
             }
         }
         None

@@ -19,8 +19,8 @@ use super::{Store, error::Trouble, rows::Rows, store::Patience};
 /// How many inboxes one statement looks at: one short look into the index of signals for each.
 const PAGE: i64 = 500;
 /// The most inboxes that one transaction holds.
-const INBOXES: usize = 16;
-/// How often the inboxes of a page that were busy are tried again, before they are left for the next time.
+const INBOXES: usize = 8;
+/// How often a page's inboxes are tried in vain, each of them busy, before they are left for the next time.
 const ATTEMPTS: u32 = 5;
 /// How long to wait before they are.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -122,30 +122,21 @@ impl Store {
         progress: &mut (impl FnMut(&Pruned) + Send),
     ) -> Result<(), DbErr> {
         let mut cut = HashSet::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
+        let mut vain = 0;
+        while !due.is_empty() {
+            let before = pruned.signals;
             let mut busy = Vec::new();
             while !due.is_empty() {
                 let users = due.split_off(due.len().saturating_sub(INBOXES));
                 let began = Instant::now();
                 match self.prune_some(&users, retention).await {
-                    Ok(results) => {
-                        for user in users {
-                            match results.iter().find(|result| result.user == user) {
-                                None => busy.push(user),
-                                Some(result) => {
-                                    pruned.signals += result.signals;
-                                    if result.signals > 0 && cut.insert(user) {
-                                        pruned.users += 1;
-                                    }
-                                    if result.more {
-                                        due.push(user);
-                                    }
-                                }
-                            }
-                        }
+                    Ok(round) => {
+                        pruned.signals += round.signals;
+                        let new = round.cut.iter().filter(|user| cut.insert(**user));
+                        pruned.users += new.count() as u64;
+                        // There may be more of theirs than one transaction removes.
+                        due.extend(round.cut);
+                        busy.extend(round.busy);
                         progress(pruned);
                     }
                     Err(error) => match Trouble::of(&error) {
@@ -158,72 +149,69 @@ impl Store {
                 tokio::time::sleep(pause.max(LEAST_PAUSE)).await;
             }
             due = busy;
-            if due.is_empty() {
+            vain = if pruned.signals > before { 0 } else { vain + 1 };
+            if vain == ATTEMPTS {
+                pruned.busy += due.len() as u64;
                 return Ok(());
             }
+            if !due.is_empty() {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
         }
-        pruned.busy += due.len() as u64;
         Ok(())
     }
 
     /// One transaction: a prefix of each of these logs, but for those that somebody holds.
-    async fn prune_some(
-        &self,
-        users: &[Uuid],
-        retention: &Retention,
-    ) -> Result<Vec<PrunedLog>, DbErr> {
+    async fn prune_some(&self, users: &[Uuid], retention: &Retention) -> Result<Round, DbErr> {
+        // Entries never change and old ones stay old: what can go is found before anybody's inbox is held.
+        let mut ends = self.old_ends(users, retention).await?;
+        let mut round = Round::default();
+        if ends.is_empty() {
+            return Ok(round);
+        }
         let tx = self.begin(PATIENCE).await?;
-        let locked = lock_free(&tx, users).await?;
-        let mut results = Vec::new();
-        if !locked.is_empty() {
-            let inboxes = i64::try_from(locked.len()).unwrap_or(i64::MAX);
-            let share = (i64::from(retention.batch) / inboxes).max(1);
-            let ends = self.old_ends(&tx, &locked, share, retention).await?;
+        let free = lock_free(&tx, ends.iter().map(|(user, _)| *user)).await?;
+        let busy = ends.extract_if(.., |(user, _)| !free.contains(user));
+        round.busy = busy.map(|(user, _)| user).collect();
+        if !ends.is_empty() {
             raise_floors(&tx, &ends).await?;
-            for user in locked {
-                let end = ends.iter().find(|(of, _)| *of == user);
-                let signals = match end {
-                    Some((_, end)) => remove_up_to(&tx, user, *end).await?,
-                    None => 0,
-                };
-                let more = i64::try_from(signals).is_ok_and(|signals| signals >= share);
-                results.push(PrunedLog {
-                    user,
-                    signals,
-                    more,
-                });
+            for (user, end) in ends {
+                let signals = remove_up_to(&tx, user, end).await?;
+                round.signals += signals;
+                if signals > 0 {
+                    round.cut.push(user);
+                }
             }
         }
         tx.commit().await?;
-        Ok(results)
+        Ok(round)
     }
 
-    /// Up to where each log can go: before the first young entry, and no further than a transaction may remove.
+    /// Up to where each log that begins with old entries can go: before the first young one, and no further than a
+    /// transaction may remove.
     async fn old_ends(
         &self,
-        tx: &DatabaseTransaction,
         users: &[Uuid],
-        share: i64,
         retention: &Retention,
     ) -> Result<Vec<(Uuid, i64)>, DbErr> {
+        let share = (retention.batch as usize / users.len().max(1)).max(1);
         // Entries below the floor are old, whatever their age.
         let sql = format!(
-            "SELECT i.user_id, (SELECT COALESCE(MIN(CASE WHEN s.created_at >= {} AND s.position > i.log_floor \
-             THEN s.position END) - 1, MAX(s.position)) FROM (SELECT e.position, e.created_at FROM signal e \
+            "SELECT o.user_id, o.old_end FROM (SELECT i.user_id, (SELECT COALESCE(MIN(CASE WHEN s.created_at >= {} \
+             AND s.position > i.log_floor THEN s.position END) - 1, MAX(s.position)) FROM ( \
+             SELECT e.position, e.created_at FROM signal e \
              WHERE e.user_id = i.user_id ORDER BY e.position LIMIT {share}) s) AS old_end \
-             FROM {{rows}} JOIN inbox i ON i.user_id = r.user_id",
+             FROM {{rows}} JOIN inbox i ON i.user_id = r.user_id) o \
+             WHERE EXISTS (SELECT 1 FROM signal s WHERE s.user_id = o.user_id AND s.position <= o.old_end)",
             self.horizon(retention)
         );
         let statement = Rows::default()
             .uuids("user_id", users.iter().copied())
             .statement(self.backend, &sql);
-        let mut ends = Vec::new();
-        for row in tx.query_all_raw(statement).await? {
-            if let Some(end) = row.try_get::<Option<i64>>("", "old_end")? {
-                ends.push((row.try_get("", "user_id")?, end));
-            }
-        }
-        Ok(ends)
+        let rows = self.read.query_all_raw(statement).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("", "user_id")?, row.try_get("", "old_end")?)))
+            .collect()
     }
 
     /// What was created before this, by the database's clock, is old: a server whose clock is wrong removes nothing early.
@@ -232,12 +220,14 @@ impl Store {
     }
 }
 
-/// What one transaction did to one log.
-struct PrunedLog {
-    user: Uuid,
+/// What one transaction did.
+#[derive(Default)]
+struct Round {
     signals: u64,
-    /// As many as it may remove at once: there may be more.
-    more: bool,
+    /// Whose logs were cut.
+    cut: Vec<Uuid>,
+    /// Whose inboxes somebody held.
+    busy: Vec<Uuid>,
 }
 
 /// The database's clock, in milliseconds since 1970, as an expression.
@@ -250,7 +240,10 @@ pub(super) fn now(backend: DbBackend) -> &'static str {
 
 /// Locks those of these inboxes that nobody holds, in the order in which everybody does. The statement does nothing
 /// else, since one that locks and reads at once reads from before its wait.
-async fn lock_free(tx: &DatabaseTransaction, users: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+async fn lock_free(
+    tx: &DatabaseTransaction,
+    users: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<Uuid>, DbErr> {
     let backend = tx.get_database_backend();
     let clause = match backend {
         DbBackend::Sqlite => "",
@@ -260,7 +253,7 @@ async fn lock_free(tx: &DatabaseTransaction, users: &[Uuid]) -> Result<Vec<Uuid>
         "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {{rows}}) ORDER BY user_id {clause}"
     );
     let statement = Rows::default()
-        .uuids("user_id", users.iter().copied())
+        .uuids("user_id", users)
         .statement(backend, &sql);
     let rows = tx.query_all_raw(statement).await?;
     rows.iter().map(|row| row.try_get("", "user_id")).collect()

@@ -312,12 +312,12 @@ on_both_databases! {
         database.age("").await;
         let talking = tokio::spawn(async move { chatter(&[people], 10).await });
         let rounds = (0..4).map(|_| database.prune(&["--prune-batch", "8"]));
-        let mut pruned = 0;
-        for told in join_all(rounds).await {
-            let count = told.split(' ').nth(1).unwrap();
-            pruned += count.parse::<i64>().unwrap();
-        }
+        let mut told = join_all(rounds).await;
         talking.await.unwrap();
+        // What was busy all the while is left for the next time.
+        told.push(database.prune(&[]).await);
+        let counts = told.iter().map(|told| told.split(' ').nth(1).unwrap());
+        let pruned: i64 = counts.map(|count| count.parse::<i64>().unwrap()).sum();
         assert_eq!(pruned, signals, "each signal was pruned by one of them");
         database.recount().await;
         server.stop().await;
@@ -419,7 +419,7 @@ async fn a_transaction_that_prunes_is_short_and_waits_for_nobody() {
             "it takes what is free, first of all: {lock}"
         );
         let removals = transaction.iter().filter(|s| s.starts_with("DELETE"));
-        assert!(removals.count() <= 16, "a few inboxes: {transaction:#?}");
+        assert!(removals.count() <= 8, "a few inboxes: {transaction:#?}");
         assert!(
             transaction
                 .iter()

@@ -207,9 +207,9 @@ async fn an_absent_database_keeps_nobody_waiting_in_turn() {
     ann.send(&ben, "before").await;
     for (round, hangs) in [false, true].into_iter().enumerate() {
         if hangs {
-            proxy.freeze()
+            proxy.freeze();
         } else {
-            proxy.close()
+            proxy.close();
         }
         let first = crowd(&ann, round * 10, 500).await;
         assert!(
@@ -229,9 +229,9 @@ async fn an_absent_database_keeps_nobody_waiting_in_turn() {
             "hangs: {hangs}; the second wave waited {second:?}"
         );
         if hangs {
-            proxy.thaw()
+            proxy.thaw();
         } else {
-            proxy.open()
+            proxy.open();
         }
         let back = Instant::now();
         send_for_sure(&ann, "ben", &format!("after {round}")).await;

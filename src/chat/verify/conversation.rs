@@ -137,9 +137,9 @@ fn judge(
             );
         }
         let mend = Some(Mend::Side(user, partner));
-        let whose = names.of(user);
+        let owner = names.of(user);
         let Some(side) = sides.get(&(user, partner)) else {
-            fault(format!("the side of {whose} is missing"), mend);
+            fault(format!("the side of {owner} is missing"), mend);
             continue;
         };
         let unread = received.map_or(0, |way| way.unread);
@@ -164,7 +164,7 @@ fn judge(
             ));
         }
         if !wrong.is_empty() {
-            fault(format!("the side of {whose} {}", wrong.join("; it ")), mend);
+            fault(format!("the side of {owner} {}", wrong.join("; it ")), mend);
         }
     }
     faults

@@ -76,6 +76,11 @@ impl Worker {
 
     /// What to store next: nothing yet where only commands set aside are left to try, none at the end.
     async fn gather(&self) -> Option<Vec<Command>> {
+        if self.aside.len() >= self.options.queue {
+            // What waits aside is bounded as the queue is: the rest stays there.
+            sleep(ASIDE_INTERVAL).await;
+            return Some(Vec::new());
+        }
         let take = self.queue.take(self.taker, self.options.batch);
         if self.aside.is_empty() {
             return take.await;

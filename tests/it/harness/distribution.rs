@@ -144,10 +144,12 @@ fn insertion(insert: &Insert) -> Result<(), String> {
     Ok(())
 }
 
-/// A table of a scope, by the name it goes by there; none for rows that the statement brings along.
+/// A table of a scope, by the name it goes by there; none for rows that the statement brings along, or gets by a select of
+/// its own, which is looked at by itself.
 struct Source {
     alias: String,
     table: Option<String>,
+    selected: bool,
 }
 
 impl Checker {
@@ -157,9 +159,9 @@ impl Checker {
         selection: Option<&'a Expr>,
     ) -> Result<(), String> {
         let (mut sources, mut conditions) = (Vec::new(), Vec::new());
-        selection
-            .into_iter()
-            .for_each(|all| split(all, &mut conditions));
+        if let Some(all) = selection {
+            split(all, &mut conditions);
+        }
         for table in tables {
             sources.push(source(&table.relation)?);
             for join in &table.joins {
@@ -183,16 +185,16 @@ impl Checker {
             }
         }
         // Each table that is found lets others be found by it.
-        while let Some((found, remark)) = sources
+        while let Some((found, remarks)) = sources
             .iter()
             .filter(|source| !known.contains(&source.alias.as_str()))
             .find_map(|source| {
-                let remark = found(source, &sources, &known, &conditions)?;
-                Some((source.alias.as_str(), remark))
+                let remarks = found(source, &sources, &known, &conditions)?;
+                Some((source.alias.as_str(), remarks))
             })
         {
             known.push(found);
-            self.remarks.extend(remark);
+            self.remarks.extend(remarks);
         }
         for source in sources
             .iter()
@@ -205,16 +207,16 @@ impl Checker {
     }
 }
 
-/// Whether the conditions tell where a table's rows are, and the remark where they do so by another table's.
+/// Whether the conditions tell where a table's rows are: some do, with a remark where they do so by another table's.
 fn found(
     source: &Source,
     sources: &[Source],
     known: &[&str],
     conditions: &[&Expr],
-) -> Option<Option<Remark>> {
+) -> Option<Vec<Remark>> {
     let table = source.table.as_deref()?;
     let Some(key) = key_of(table).ok()? else {
-        return Some(None);
+        return Some(Vec::new());
     };
     let is_key = |expr: &Expr| {
         column(expr).is_some_and(|(of, column)| {
@@ -250,7 +252,7 @@ fn found(
                 expr,
                 subquery,
                 negated: false,
-            } if is_key(expr) && brings_rows_only(subquery) => return Some(None),
+            } if is_key(expr) && brings_rows_only(subquery) => return Some(Vec::new()),
             _ => continue,
         };
         let mut remark = None;
@@ -259,7 +261,14 @@ fn found(
             Some((of, column)) => {
                 let of = of.unwrap_or_default();
                 let by = sources.iter().find(|by| by.alias == of);
-                if let Some(by) = by.and_then(|by| by.table.as_deref())
+                let by = by.and_then(|by| {
+                    if by.selected {
+                        Some(by.alias.as_str())
+                    } else {
+                        by.table.as_deref()
+                    }
+                });
+                if let Some(by) = by
                     && key_of(by).ok().flatten() != Some(&column)
                 {
                     remark = Some(Remark::LookUp {
@@ -271,8 +280,8 @@ fn found(
             }
         });
         match (all_known, remark) {
-            (true, None) => return Some(None),
-            (true, remark) => by_others = Some(remark),
+            (true, None) => return Some(Vec::new()),
+            (true, Some(remark)) => by_others = Some(vec![remark]),
             (false, _) => {}
         }
     }
@@ -285,7 +294,7 @@ fn brings_rows_only(query: &Query) -> bool {
             let relations = table.joins.iter().map(|join| &join.relation);
             std::iter::once(&table.relation)
                 .chain(relations)
-                .all(|each| source(each).is_ok_and(|source| source.table.is_none()))
+                .all(|each| source(each).is_ok_and(|s| s.table.is_none() && !s.selected))
         }),
         _ => false,
     }
@@ -320,12 +329,18 @@ fn source(factor: &TableFactor) -> Result<Source, String> {
         }
         TableFactor::Table { alias, .. }
         | TableFactor::Function { alias, .. }
-        | TableFactor::UNNEST { alias, .. } => (alias, None),
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::Derived { alias, .. } => (alias, None),
         other => return Err(format!("it reads from what is not known here: {other}")),
     };
     let alias = alias.as_ref().map(|alias| alias.name.value.clone());
     let alias = alias.or_else(|| table.clone()).unwrap_or_default();
-    Ok(Source { alias, table })
+    let selected = matches!(factor, TableFactor::Derived { .. });
+    Ok(Source {
+        alias,
+        table,
+        selected,
+    })
 }
 
 fn factor_name(factor: &TableFactor) -> String {

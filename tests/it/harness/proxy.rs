@@ -36,10 +36,10 @@ struct State {
     disturbed: AtomicUsize,
     /// Whether connections are let through; none stays open while not.
     open: watch::Sender<bool>,
+    /// Changes when every connection that is open is to be cut.
+    cut: watch::Sender<()>,
     /// The port of the PostgreSQL behind it.
     target: AtomicU16,
-    /// How often every open connection was cut.
-    cuts: watch::Sender<u64>,
     /// Whether COMMITs are held back.
     holding: watch::Sender<bool>,
     /// How many COMMITs are held back now.
@@ -65,9 +65,9 @@ impl Proxy {
             swallowed: AtomicUsize::new(0),
             freezing: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
+            cut: watch::Sender::new(()),
             target: AtomicU16::new(port),
             open: watch::Sender::new(true),
-            cuts: watch::Sender::new(0),
             holding: watch::Sender::new(false),
             held: AtomicUsize::new(0),
             lag: AtomicU64::new(0),
@@ -126,14 +126,14 @@ impl Proxy {
         self.state.target.store(port, Ordering::SeqCst);
     }
 
+    /// Cuts every connection; new ones are let through.
+    pub(crate) fn cut(&self) {
+        self.state.cut.send_replace(());
+    }
+
     /// Cuts every connection, and refuses new ones.
     pub(crate) fn close(&self) {
         self.state.open.send_replace(false);
-    }
-
-    /// Cuts every connection once, in the middle of whatever it is at.
-    pub(crate) fn cut(&self) {
-        self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// From now on COMMITs wait here, with everything locked that they would free.
@@ -220,14 +220,13 @@ impl State {
         else {
             return;
         };
-        let mut open = self.open.subscribe();
-        let mut cuts = self.cuts.subscribe();
+        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         // Both halves live here, so that leaving this scope cuts both connections.
         tokio::select! {
             _ = open.wait_for(|open| !open) => {}
-            _ = cuts.changed() => {}
+            _ = cut.changed() => {}
             () = self.exchange(from_client, to_server, from_server, to_client) => {}
         }
     }
