@@ -2,14 +2,14 @@
 # Builds the program with each defect of tests/history/broken, and demands that the history checker catches it, by the check
 # that the patch names. Prints a table.
 #
-# tests/history/broken.sh [NAME…]   these patches only; SECONDS_EACH (20) of faults for each of SEEDS (1 2 3), until it is caught
+# tests/history/broken.sh [NAME…]   these patches only; SECONDS_EACH (20) of faults for each of SEEDS (1 to 5), until it is caught
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 target=$root/target/broken
 source=$target/source
 each=${SECONDS_EACH:-20}
-seeds=${SEEDS:-1 2 3}
+seeds=${SEEDS:-1 2 3 4 5}
 
 names=("$@")
 if [ ${#names[@]} = 0 ]; then

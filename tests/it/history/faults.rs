@@ -92,9 +92,11 @@ const ON_POSTGRES: &[Fault] = &[
     Fault::Partitioned,
     Fault::AnswersLost,
     Fault::AnswersLost,
+    Fault::AnswersLost,
     Fault::CommitsSwallowed,
     Fault::CommitsDelayed,
     Fault::LinkFrozen,
+    Fault::LinkSlow,
     Fault::LinkSlow,
 ];
 

@@ -2,7 +2,6 @@
 //!
 //! Two orders are known for sure: the numbers that the server gave, and real time (one thing ended before another began).
 
-#[cfg(test)]
 mod bad;
 mod listeners;
 mod messages;
