@@ -184,10 +184,18 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
             () = tokio::time::sleep(every) => {}
             () = hints.doubted() => {}
         }
-        for hinted in hints.listening().chunks(TICK_CHUNK) {
+        let listening = hints.listening();
+        let mut rest = listening.as_slice();
+        // Once also where nobody listens: a database that was replaced is noticed by it.
+        loop {
+            let (hinted, others) = rest.split_at(rest.len().min(TICK_CHUNK));
             if let Err(error) = chat.hint_ends(hinted).await {
                 tracing::debug!(%error, "the slow tick found no database");
             }
+            if others.is_empty() {
+                break;
+            }
+            rest = others;
         }
     }
 }

@@ -123,6 +123,20 @@ impl Trouble {
     }
 }
 
+/// Whether PostgreSQL has no such function, or not for us.
+pub(super) fn is_not_offered(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    // Undefined function, insufficient privilege, feature not supported.
+    matches!(code.as_deref(), Some("42883" | "42501" | "0A000"))
+}
+
 /// What whoever runs the server can do about a SQLite file that cannot be used; nothing where that is not known.
 #[must_use]
 pub fn advice(error: &DbErr, backend: DbBackend) -> &'static str {

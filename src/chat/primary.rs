@@ -94,57 +94,95 @@ impl Primary {
 
     /// Waits for a doubt, and then for a host that takes writes; with whether none did for a while.
     pub(super) async fn doubted(&self) -> (usize, bool) {
-        self.0.doubt.notified().await;
-        let mut again = false;
         loop {
-            if let Some(host) = self.locate().await {
-                let was_away = self.0.away.swap(false, Ordering::Relaxed);
-                if was_away {
-                    tracing::info!("the database is back");
+            self.0.doubt.notified().await;
+            let mut again = false;
+            loop {
+                let was_away = self.is_away();
+                match self.look().await {
+                    Look::Writes(host) => {
+                        self.0.away.store(false, Ordering::Relaxed);
+                        if was_away {
+                            tracing::info!("the database is back");
+                        }
+                        return (host, was_away);
+                    }
+                    // It is there: connections that are open may serve, and new ones would be refused as this one was.
+                    Look::Refused if !was_away => break,
+                    Look::Refused | Look::Absent => {}
                 }
-                return (host, was_away);
+                // One look may fail because the machine is busy.
+                if again && !self.0.away.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the database is away: no host takes writes");
+                }
+                again = true;
+                sleep(RETRY).await;
             }
-            // One look may fail because the machine is busy.
-            if again && !self.0.away.swap(true, Ordering::Relaxed) {
-                tracing::warn!("the database is away: no host takes writes");
-            }
-            again = true;
-            sleep(RETRY).await;
         }
     }
 
-    /// The first host to tell that it takes writes.
+    /// A host that takes writes, where one does.
     pub(super) async fn locate(&self) -> Option<usize> {
+        match self.look().await {
+            Look::Writes(host) => Some(host),
+            Look::Refused | Look::Absent => None,
+        }
+    }
+
+    /// The first host to tell that it takes writes; a host that refuses us counts only where none does.
+    async fn look(&self) -> Look {
         let mut looks = JoinSet::new();
         for (place, host) in self.0.hosts.iter().cloned().enumerate() {
             let patience = self.0.patience;
             looks.spawn(async move {
-                let look = timeout(patience, takes_writes(&host)).await;
-                look.unwrap_or(false).then_some(place)
+                let look = timeout(patience, look_at(place, &host)).await;
+                look.unwrap_or(Look::Absent)
             });
         }
+        let mut best = Look::Absent;
         while let Some(look) = looks.join_next().await {
-            if let Ok(Some(found)) = look {
-                return Some(found);
+            match look {
+                Ok(Look::Writes(place)) => return Look::Writes(place),
+                Ok(Look::Refused) => best = Look::Refused,
+                Ok(Look::Absent) | Err(_) => {}
             }
         }
-        None
+        best
     }
 }
 
-async fn takes_writes(host: &PgConnectOptions) -> bool {
+/// What a look at a host comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It takes writes. Which one it is.
+    Writes(usize),
+    /// It is there, and refuses us, as when it has no connection to spare.
+    Refused,
+    /// Nothing is there that takes writes.
+    Absent,
+}
+
+async fn look_at(place: usize, host: &PgConnectOptions) -> Look {
     let look = async {
         let mut connection = host.connect().await?;
         must_take_writes(&mut connection).await?;
         connection.close().await
     };
     match look.await {
-        Ok(()) => true,
-        // It refuses us, as when it has no connection to spare, and is there: connections that are open may serve.
-        Err(error @ sqlx::Error::Database(_)) => {
-            Trouble::of(&DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))) != Trouble::Away
+        Ok(()) => Look::Writes(place),
+        Err(sqlx::Error::Database(error)) => {
+            // Too many connections.
+            let full = error.code().is_some_and(|code| code == "53300");
+            let error = DbErr::Query(RuntimeErr::SqlxError(Arc::new(sqlx::Error::Database(
+                error,
+            ))));
+            if full || Trouble::of(&error) != Trouble::Away {
+                Look::Refused
+            } else {
+                Look::Absent
+            }
         }
-        Err(_) => false,
+        Err(_) => Look::Absent,
     }
 }
 

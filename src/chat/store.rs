@@ -86,6 +86,8 @@ impl Store {
         let primary = if backend == DbBackend::Sqlite {
             create_folder(&options.url)?;
             options.writers = 1;
+            // No pooler stands before a file.
+            options.pooled = false;
             None
         } else {
             // One more than the writer's tasks have: pruning must not keep one of them waiting.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id,
-    error::Trouble,
+    error::is_not_offered,
     other_than,
     query::{self, Users},
     rows::Rows,
@@ -186,7 +186,7 @@ impl Chat {
             return db.query_all_raw(ask("NULL")).await;
         }
         match db.query_all_raw(ask(TIMELINE)).await {
-            Err(error) if told.is_none() && Trouble::of(&error) == Trouble::Defect => {
+            Err(error) if told.is_none() && is_not_offered(&error) => {
                 let rows = db.query_all_raw(ask("NULL::int")).await?;
                 tracing::warn!(
                     %error,

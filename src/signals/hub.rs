@@ -58,8 +58,8 @@ impl Hub {
 
     pub(super) fn wake(&self, user: Uuid, position: i64) {
         if let Some(latest) = self.shard(user).get(&user) {
-            // Whatever is new wakes, also what is lower: a hint that lies must not silence those that follow.
-            latest.send_if_modified(|latest| std::mem::replace(latest, position) != position);
+            // Whatever it says: a hint that lied before must not silence the true one.
+            latest.send_replace(position);
         }
     }
 
@@ -136,6 +136,24 @@ impl Drop for Listener {
                 let bit = 1 << shard_of(self.user);
                 self.hub.0.in_use.send_modify(|in_use| *in_use &= !bit);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_hint_that_lied_does_not_silence_the_true_one() {
+        let (hub, user) = (Hub::default(), Uuid::new_v4());
+        let mut listener = hub.listen(user);
+        for _ in 0..2 {
+            assert_eq!(listener.wait().now_or_never(), None, "nothing was hinted");
+            hub.wake(user, 7);
+            assert_eq!(listener.wait().now_or_never(), Some(()));
         }
     }
 }

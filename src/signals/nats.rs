@@ -255,20 +255,23 @@ impl Carrier {
         }
         for (shard, hints) in shards {
             for hints in hints.chunks(HINTS_PER_MESSAGE) {
-                self.publish(self.subject_of(shard), own, hints).await;
+                if !self.publish(self.subject_of(shard), own, hints).await {
+                    return;
+                }
             }
         }
     }
 
-    /// What cannot be told is left to the other servers' slow tick.
-    async fn publish(&self, subject: String, own: Uuid, hints: &[(Uuid, i64)]) {
+    /// Whether the client took it; what it does not take is left to the other servers' slow tick.
+    async fn publish(&self, subject: String, own: Uuid, hints: &[(Uuid, i64)]) -> bool {
         let payload = wire::encode(own, hints).into();
         let publish = self.client.publish(subject, payload);
         match timeout(self.pulse.step(), publish).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => self.pulse.blame(&error),
             Err(late) => self.pulse.blame(&late),
         }
+        false
     }
 
     /// Subscribes to the shards that have listeners and are not subscribed to.

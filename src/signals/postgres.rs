@@ -4,8 +4,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use data_encoding::BASE64;
 use sea_orm::sqlx::{
-    self, AssertSqlSafe, Executor as _, PgPool,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    self, AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection,
+    postgres::{PgConnectOptions, PgListener},
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,53 +36,78 @@ pub(super) fn start(
 
 async fn tell(hosts: Vec<String>, mut outbox: Outbox, pulse: Arc<Pulse>) {
     let hosts: Result<Vec<PgConnectOptions>, _> = hosts.iter().map(|host| host.parse()).collect();
-    let mut hosts = match hosts {
-        Ok(hosts) => hosts.into_iter().cycle(),
+    let hosts = match hosts {
+        Ok(hosts) => hosts,
         Err(error) => {
             tracing::error!(%error, "hints to other servers are off");
             return;
         }
     };
-    let Some(first) = hosts.next() else { return };
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(2))
-        .connect_lazy_with(first);
+    let mut teller = Teller {
+        hosts,
+        host: 0,
+        connection: None,
+    };
     let mut beat = interval(pulse.every());
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = beat.tick() => {
-                if !notify(&pool, outbox.own, &[], &pulse).await
-                    && let Some(next) = hosts.next()
-                {
-                    // A standby may have taken over: the next connection tries the next host.
-                    pool.set_connect_options(next);
-                }
+                teller.tell(outbox.own, &[], &pulse).await;
                 pulse.check();
             }
             hints = outbox.next() => {
                 let Some(hints) = hints else { return };
                 let hints: Vec<_> = hints.into_iter().collect();
                 for hints in hints.chunks(HINTS_PER_NOTIFICATION) {
-                    notify(&pool, outbox.own, hints, &pulse).await;
+                    // What is not told is left to the other servers' slow tick.
+                    if !teller.tell(outbox.own, hints, &pulse).await {
+                        break;
+                    }
                 }
             }
         }
     }
 }
 
-/// Whether it was told; what was not is left to the other servers' slow tick.
-async fn notify(pool: &PgPool, own: Uuid, hints: &[(Uuid, i64)], pulse: &Pulse) -> bool {
-    // One message of the simple protocol, whose text is ours: nothing is prepared that a pooler could lose.
-    let payload = BASE64.encode(&wire::encode(own, hints));
-    let notify = AssertSqlSafe(format!("NOTIFY {CHANNEL}, '{payload}'"));
-    match timeout(pulse.step(), pool.execute(sqlx::raw_sql(notify))).await {
-        Ok(Ok(_)) => return true,
-        Ok(Err(error)) => pulse.blame(&error),
-        Err(late) => pulse.blame(&late),
+/// The connection that tells. No pool keeps it: one that hangs is dropped at once, and the next one tries the next host,
+/// since a standby may have taken over, and refuses to be told anything until then.
+struct Teller {
+    hosts: Vec<PgConnectOptions>,
+    /// Which host the connection is to.
+    host: usize,
+    connection: Option<PgConnection>,
+}
+
+impl Teller {
+    /// Whether it was told.
+    async fn tell(&mut self, own: Uuid, hints: &[(Uuid, i64)], pulse: &Pulse) -> bool {
+        let Some(host) = self.hosts.get(self.host) else {
+            return false;
+        };
+        // One message of the simple protocol, whose text is ours: nothing is prepared that a pooler could lose.
+        let payload = BASE64.encode(&wire::encode(own, hints));
+        let notify = AssertSqlSafe(format!("NOTIFY {CHANNEL}, '{payload}'"));
+        let connection = self.connection.take();
+        let told = async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => host.connect().await?,
+            };
+            connection.execute(sqlx::raw_sql(notify)).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        match timeout(pulse.step(), told).await {
+            Ok(Ok(connection)) => {
+                self.connection = Some(connection);
+                return true;
+            }
+            Ok(Err(error)) => pulse.blame(&error),
+            Err(late) => pulse.blame(&late),
+        }
+        self.host = (self.host + 1) % self.hosts.len();
+        false
     }
-    false
 }
 
 /// Host after host: a standby refuses LISTEN.
@@ -99,9 +124,14 @@ async fn listen(hosts: Vec<String>, own: Uuid, hub: Hub, pulse: Arc<Pulse>) {
 /// Wakes by what others tell, until the connection breaks, or is so silent that not even our own beat comes through.
 async fn hear(url: &str, own: Uuid, hub: &Hub, pulse: &Pulse) -> Result<Infallible, sqlx::Error> {
     let broken = |what: &str| sqlx::Error::Protocol(what.to_owned());
-    let mut listener = PgListener::connect(url).await?;
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
+    let listening = async {
+        let mut listener = PgListener::connect(url).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let listener = timeout(pulse.step(), listening).await;
+    let mut listener = listener.map_err(|_| broken("LISTEN takes too long"))??;
     // Whatever was told before this was told to nobody here.
     pulse.doubt();
     loop {

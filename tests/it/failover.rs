@@ -318,8 +318,8 @@ async fn nothing_is_acknowledged_before_the_standby_has_it() {
 async fn without_a_timeline_cursors_hold_the_epoch_alone() {
     let database = TestDatabase::new(Kind::Postgres).await;
     // Found before PostgreSQL's own: as on a database that has no such function, it fails.
-    let function = "CREATE FUNCTION public.pg_current_wal_lsn() RETURNS pg_lsn LANGUAGE sql \
-                    AS $$ SELECT 1/0; SELECT NULL::pg_lsn $$";
+    let function = "CREATE FUNCTION public.pg_current_wal_lsn() RETURNS pg_lsn LANGUAGE plpgsql \
+                    AS $$ BEGIN RAISE EXCEPTION 'not here' USING ERRCODE = '0A000'; END $$";
     let name = &database.name;
     let path = format!("ALTER DATABASE {name} SET search_path = public, pg_catalog");
     database.execute(&format!("{function}; {path}")).await;
@@ -348,4 +348,27 @@ fn moved(database: &TestDatabase, to: &Postgres) -> TestDatabase {
         url: to.url(&database.name),
         name: database.name.clone(),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_refuses_us_is_not_taken_for_the_primary() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    // It answers at once, that it has no such database; the primary takes longer.
+    let stranger = Postgres::new(&[]).await;
+    let proxy = Proxy::start().await;
+    proxy.lag(20);
+    let hosts = format!("{},127.0.0.1:{}", proxy.address(), stranger.port());
+    let url = format!(
+        "postgres://postgres@{hosts}/{}?sslmode=disable",
+        database.name
+    );
+    let server = TestServer::at(&url, &IMPATIENT, Clock::system()).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    for round in 1..=3 {
+        proxy.cut();
+        send_for_sure(&ann, "ben", &format!("{round}")).await;
+        assert_eq!(ben.unread_count().await, round);
+    }
+    server.stop().await;
+    database.finish().await;
 }

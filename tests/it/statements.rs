@@ -159,7 +159,7 @@ fn arguments(message: &str, partner: &str, inbox: &str) -> Vec<(&'static str, Ve
 #[tokio::test(flavor = "multi_thread")]
 async fn no_root_field_needs_more_than_three_reading_statements() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--slow-tick", "86400"]).await;
     let (ann, _, message) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
@@ -226,7 +226,7 @@ async fn no_root_field_needs_more_than_three_reading_statements() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marking_costs_the_same_whatever_the_page() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--slow-tick", "86400"]).await;
     let (ann, ben, _) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
@@ -275,7 +275,7 @@ const MARKING: usize = 11;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mutation_costs_the_same_whatever_it_touches() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--slow-tick", "86400"]).await;
     let (ann, ben, message) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
