@@ -1,6 +1,7 @@
 //! Every setting, a flag and an environment variable each: `--help` is the manual.
 
 mod bus;
+mod database;
 mod keys;
 mod origin;
 mod prices;
@@ -12,12 +13,13 @@ mod upkeep;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
-    error::{ContextKind, ContextValue},
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 pub use self::{
     bus::Bus,
+    database::{Database, Synchronous},
     keys::Keys,
     origin::{Origin, without_own_port},
     prices::Prices,
@@ -26,7 +28,7 @@ pub use self::{
     sockets::Sockets,
     upkeep::{Restored, Verify},
 };
-use crate::chat::{DatabaseUrl, Limits, StoreOptions, WriterOptions};
+use crate::chat::{DatabaseUrl, Limits};
 
 /// Direct messages between the users of your application, as a GraphQL server.
 #[derive(Debug, Parser)]
@@ -46,7 +48,11 @@ impl Cli {
     /// Reads the arguments and the environment, or ends the program with what is wrong, without showing a secret.
     #[must_use]
     pub fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|mut error| {
+        let read = Self::try_parse().and_then(|cli| match cli.command.contradiction() {
+            Some(told) => Err(Self::command().error(ErrorKind::ArgumentConflict, told)),
+            None => Ok(cli),
+        });
+        read.unwrap_or_else(|mut error| {
             let secret = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::String(flag)) => {
                     let secrets = [
@@ -93,6 +99,25 @@ pub enum Command {
     /// After a backup was restored: refuse every cursor from before, so that listeners reload instead of missing
     /// messages. Running servers need no restart.
     Restored(Restored),
+}
+
+impl Command {
+    /// What is wrong with settings of which each is right by itself.
+    fn contradiction(&self) -> Option<String> {
+        let database = match self {
+            Self::Serve(settings) => &settings.database,
+            Self::Migrate(settings) => &settings.database,
+            Self::Import(settings) => {
+                let ImportFormat::Csv { database, .. } = &settings.format;
+                database
+            }
+            Self::Prune(settings) => &settings.database,
+            Self::Verify(settings) => &settings.database,
+            Self::Restored(settings) => &settings.database,
+            Self::Dev(_) | Self::Schema | Self::Token(_) => return None,
+        };
+        database.contradiction()
+    }
 }
 
 /// Settings of `serve`.
@@ -222,51 +247,6 @@ pub enum ImportFormat {
     },
 }
 
-/// Which database, and how it is used.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Database")]
-pub struct Database {
-    /// Where messages are kept: sqlite:PATH (made where it is missing), or `postgres://USER:PASSWORD@HOST[:PORT][,HOST…]/DATABASE`:
-    /// of several hosts the one that takes writes is used.
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        default_value = "sqlite:directmessages.db"
-    )]
-    pub database_url: DatabaseUrl,
-    /// `DATABASE_URL` leads to a pooler, as pgbouncer in transaction mode: nothing is kept on a connection beyond a transaction.
-    #[arg(long, env = "DATABASE_POOLED")]
-    pub database_pooled: bool,
-    /// The same PostgreSQL past the pooler, for LISTEN and NOTIFY.
-    #[arg(long, env = "DIRECT_DATABASE_URL", hide_env_values = true)]
-    pub direct_database_url: Option<DatabaseUrl>,
-    /// The most connections that read at one time.
-    #[arg(long, env = "READ_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub read_connections: u32,
-    /// The most transactions that write at one time (SQLite: always 1).
-    #[arg(long, env = "WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub writers: u32,
-    /// Seconds to wait for a connection before the database counts as away.
-    #[arg(long, env = "CONNECT_TIMEOUT", default_value = "2", value_parser = parse_seconds)]
-    pub connect_timeout: Duration,
-    /// Seconds that one reading statement may take before the database counts as away.
-    #[arg(long, env = "READ_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
-    pub read_timeout: Duration,
-    /// SQLite: `full` waits for the disk at every commit; `normal` may lose the last commits when the power fails.
-    #[arg(long, env = "SQLITE_SYNCHRONOUS", default_value = "full", value_enum)]
-    pub sqlite_synchronous: Synchronous,
-}
-
-/// How SQLite commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Synchronous {
-    /// Every commit waits for the disk.
-    Full,
-    /// The last commits may be lost when the power fails; nothing is when only the program dies.
-    Normal,
-}
-
 /// What one caller may cost.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Bounds")]
@@ -304,33 +284,6 @@ pub struct Bounds {
     /// Listeners.
     #[command(flatten)]
     pub sockets: Sockets,
-}
-
-impl Database {
-    /// How to open the store.
-    #[must_use]
-    pub fn store_options(&self) -> StoreOptions {
-        StoreOptions {
-            url: self.database_url.clone(),
-            readers: self.read_connections,
-            writers: self.writers,
-            acquire_timeout: self.connect_timeout,
-            read_timeout: self.read_timeout,
-            pooled: self.database_pooled,
-            sqlite_full_sync: self.sqlite_synchronous == Synchronous::Full,
-        }
-    }
-
-    /// How to start the writer.
-    #[must_use]
-    pub fn writer_options(&self, bounds: &Bounds) -> WriterOptions {
-        WriterOptions {
-            batch: bounds.write_batch,
-            queue: bounds.write_queue,
-            timeout: bounds.write_timeout,
-            writers: self.writers,
-        }
-    }
 }
 
 impl Default for Bus {

@@ -90,14 +90,15 @@ fn each_host(text: &str) -> Vec<String> {
 }
 
 impl fmt::Debug for DatabaseUrl {
-    /// Without the password.
+    /// The scheme, the hosts and the database's name: everything else may be, or hold, a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = match (self.text.find("://"), self.text.rfind('@')) {
-            (Some(scheme), Some(at)) => {
-                format!("{}://…{}", &self.text[..scheme], &self.text[at..])
-            }
-            _ => self.text.clone(),
-        };
-        f.write_str(&shown)
+        if self.backend == DbBackend::Sqlite {
+            return f.write_str(self.text.split('?').next().unwrap_or_default());
+        }
+        let (scheme, rest) = self.text.split_once("://").unwrap_or_default();
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        // A slash in a password ends the address for the driver, and not for whoever wrote it: after the last @ there is none.
+        let hosts = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
+        write!(f, "{scheme}://{hosts}")
     }
 }

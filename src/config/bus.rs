@@ -29,7 +29,7 @@ pub struct Bus {
         long,
         env = "NATS_CERTIFICATE",
         value_name = "FILE",
-        requires = "nats_key"
+        requires_all = ["nats_url", "nats_key"]
     )]
     pub nats_certificate: Option<PathBuf>,
     /// The key of that certificate (PEM).
@@ -37,7 +37,7 @@ pub struct Bus {
         long,
         env = "NATS_KEY",
         value_name = "FILE",
-        requires = "nats_certificate"
+        requires_all = ["nats_url", "nats_certificate"]
     )]
     pub nats_key: Option<PathBuf>,
     /// What the NATS subjects of hints begin with: one for all servers of a database, another for each database.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Fixture as _,
     database::{Kind, TestDatabase, folder, postgres},
+    postgres::path,
     process::program,
     server::TestServer,
     user::User,
@@ -37,7 +38,7 @@ impl TestDatabase {
                 let connection = ["-h", "127.0.0.1", "-U", "postgres", "-p"];
                 let port = postgres().port().to_string();
                 let tool = |name: &str| {
-                    let mut tool = tokio::process::Command::new(name);
+                    let mut tool = tokio::process::Command::new(path(name));
                     tool.args(connection).arg(&port);
                     tool
                 };

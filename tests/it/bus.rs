@@ -361,6 +361,25 @@ impl Certificates {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_that_cannot_start_fails_its_test_at_once_and_says_why() {
+    let mut nats = Nats::stopped(1, &[]);
+    let address = nats.url_of(0).replace("nats://", "");
+    let taken = std::net::TcpListener::bind(address).unwrap();
+    let failed = tokio::task::spawn_blocking(move || {
+        let here = tokio::runtime::Handle::current();
+        here.block_on(nats.revive(0));
+    })
+    .await;
+    let told = failed
+        .unwrap_err()
+        .into_panic()
+        .downcast::<String>()
+        .unwrap();
+    assert!(told.contains("address already in use"), "{told}");
+    drop(taken);
+}
+
 #[test]
 fn settings_that_cannot_be_right_are_told_at_the_start() {
     let refused = |flags: &[&str], told: &str| {
@@ -382,6 +401,8 @@ fn settings_that_cannot_be_right_are_told_at_the_start() {
     );
     refused(&["--nats-subject", "chat.*"], "give letters, digits");
     refused(&["--nats-ca", "ca.pem"], "--nats-url");
+    let own = ["--nats-certificate", "a.pem", "--nats-key", "a.pem"];
+    refused(&own, "--nats-url");
     let url = ["--nats-url", "nats://chat:hush@127.0.0.1:1"];
     let missing = |flags: &[&str]| refused(&[&url, flags].concat(), "missing.pem");
     missing(&["--nats-ca", "missing.pem"]);

@@ -19,6 +19,7 @@ mod bus;
 mod cli;
 mod college;
 mod crash;
+mod database_url;
 mod dev;
 mod disk;
 mod distributed;

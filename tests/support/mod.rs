@@ -7,6 +7,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -98,8 +102,21 @@ impl Drop for Guard {
     }
 }
 
-/// A loopback port that nobody uses now.
+/// Ports that systems do not hand out by themselves: Linux begins at 32,768.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A loopback port that nobody uses now, and that stays free until its program listens there: neither does the system give it
+/// to who asks for any port, as it would one of its own, nor does this process draw it twice.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
+    static DRAWN: AtomicUsize = AtomicUsize::new(0);
+    static FIRST: OnceLock<usize> = OnceLock::new();
+    let first = FIRST.get_or_init(|| fastrand::usize(..PORTS.len()));
+    let draws = std::iter::repeat_with(|| first + DRAWN.fetch_add(1, Ordering::Relaxed));
+    let mut ports = draws.take(PORTS.len()).map(|drawn| {
+        let offset = drawn % PORTS.len();
+        PORTS.start + u16::try_from(offset).expect("the range is of such")
+    });
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("loopback has a free port")
 }

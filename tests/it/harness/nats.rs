@@ -4,11 +4,12 @@
 use std::{
     net::SocketAddr,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
 
-use super::{process::Process, server::client, until};
+use super::{PATIENCE, process::Process, server::client, until};
 use crate::support::free_port;
 
 pub(crate) struct Nats {
@@ -106,28 +107,64 @@ impl Nats {
             found.is_ok(),
             "nats-server is missing: ./test installs what the tests need"
         );
-        let started = Process::start(command, *address);
-        until("nats-server answers", async || {
-            tokio::net::TcpStream::connect(*address).await.is_ok()
+        *process = Some(Process::start(command, *address));
+        // Its own word: where it does not get a port, another program answers there.
+        let listens = match self.nodes.len() {
+            1 => "Server is ready",
+            _ => "Listening for route connections",
+        };
+        until("nats-server listens", async || {
+            self.all_run();
+            self.running(node).printed().contains(listens)
         })
         .await;
-        *process = Some(started);
     }
 
     /// Waits until every server that runs knows of so many, itself included.
-    pub(crate) async fn together(&self, servers: usize) {
-        for (node, _) in self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, n)| n.process.is_some())
-        {
-            until("the NATS servers know each other", async || {
-                let routes = self.monitor(node, "routez").await;
-                routes["num_routes"].as_u64() >= u64::try_from(servers - 1).ok()
-            })
-            .await;
+    pub(crate) async fn together(&mut self, servers: usize) {
+        let known = tokio::time::timeout(PATIENCE, async {
+            while !self.all_know(servers).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let known = known.await;
+        assert!(
+            known.is_ok(),
+            "the NATS servers do not know each other:\n{}",
+            self.printed()
+        );
+    }
+
+    async fn all_know(&mut self, servers: usize) -> bool {
+        self.all_run();
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].process.is_some() {
+                let routes = self.ask(node, "routez").await.unwrap_or_default();
+                if routes["num_routes"].as_u64() < u64::try_from(servers - 1).ok() {
+                    return false;
+                }
+            }
         }
+        true
+    }
+
+    /// Fails the test where a server has ended that was not killed.
+    fn all_run(&mut self) {
+        let mut processes = self.nodes.iter_mut().filter_map(|n| n.process.as_mut());
+        assert!(
+            !processes.any(Process::has_ended),
+            "a NATS server has ended by itself:\n{}",
+            self.printed()
+        );
+    }
+
+    /// What the servers that were started and not killed have printed.
+    fn printed(&self) -> String {
+        let processes = self.nodes.iter().filter_map(|node| node.process.as_ref());
+        processes
+            .map(Process::printed)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// The subjects that clients of one server are subscribed to.
@@ -143,9 +180,12 @@ impl Nats {
 
     /// What a server tells of itself at its monitoring port.
     pub(crate) async fn monitor(&self, node: usize, page: &str) -> Value {
+        self.ask(node, page).await.unwrap()
+    }
+
+    async fn ask(&self, node: usize, page: &str) -> reqwest::Result<Value> {
         let url = format!("http://{}/{page}", self.nodes[node].monitor);
-        let answer = client().get(url).send().await.unwrap();
-        answer.json().await.unwrap()
+        client().get(url).send().await?.json().await
     }
 
     fn running(&self, node: usize) -> &Process {

@@ -229,15 +229,20 @@ impl Drop for Postgres {
     }
 }
 
-/// One of PostgreSQL's programs.
+/// One of PostgreSQL's programs, which runs as whom PostgreSQL runs as.
 fn program(name: &str) -> Command {
+    ordinary(&path(name))
+}
+
+/// Where one of PostgreSQL's programs is: beside the server, of whose version it has to be.
+pub(crate) fn path(name: &str) -> PathBuf {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     let folder = HOME.get_or_init(|| {
         let found = "dirname \"$(readlink -f \"$(command -v postgres || \
                      ls -d /usr/lib/postgresql/*/bin/postgres | sort -V | tail -n 1)\")\"";
         PathBuf::from(printed(Command::new("sh").args(["-c", found])))
     });
-    ordinary(&folder.join(name))
+    folder.join(name)
 }
 
 /// A program run by an ordinary user: PostgreSQL and pgbouncer refuse to run as root.
