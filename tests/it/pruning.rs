@@ -180,7 +180,7 @@ on_both_databases! {
             cursors.push(ben.signal_cursor().await);
         }
         database.age("").await;
-        let mut pruning = database.pruning(&["--prune-batch", "16"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut pruning = database.pruning(&["--prune-batch", "8"]).stdout(Stdio::null()).spawn().unwrap();
         let mut chance = Chance::fresh();
         let (mut replays, mut expirations) = (0, 0);
         while pruning.try_wait().unwrap().is_none() {
