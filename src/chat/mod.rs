@@ -5,9 +5,11 @@
 
 mod clock;
 mod cursor;
+mod epoch;
 mod error;
 mod id;
 pub mod import;
+mod inbox;
 mod page;
 mod primary;
 mod prune;

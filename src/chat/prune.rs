@@ -11,10 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use uuid::Uuid;
 
-use super::{Store, error::Trouble, rows::Rows, store::Patience};
+use super::{
+    Store,
+    error::Trouble,
+    inbox::{self, Locking},
+    rows::Rows,
+    store::{self, Patience},
+};
 
 /// How many inboxes one statement looks at: one short look into the index of signals for each.
 const PAGE: i64 = 500;
@@ -24,7 +30,7 @@ const INBOXES: usize = 8;
 const ATTEMPTS: u32 = 5;
 /// How long to wait before they are.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
-/// The least pause between two transactions.
+/// The least pause between two transactions, or two looks at inboxes.
 const LEAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// A transaction that prunes is short, and worth nothing: where anything holds it up, it lets go.
@@ -33,6 +39,8 @@ const PATIENCE: Patience = Patience {
     statement: 2_000,
     idle: 2_000,
 };
+/// How long such a transaction may take in all before the database counts as away: where it hangs, nobody answers at all.
+const TRANSACTION: Duration = Duration::from_secs(5);
 
 /// How long signals are kept, and how many are removed at one time.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +82,12 @@ impl Store {
         for (after, end) in [(start, Uuid::max()), (Uuid::nil(), start)] {
             let mut next = Some(after);
             while let Some(after) = next {
+                let began = Instant::now();
                 let due;
                 (due, next) = self.due(after, end, retention).await?;
+                if due.is_empty() {
+                    pause(began).await;
+                }
                 self.prune_users(due, retention, &mut pruned, &mut progress)
                     .await?;
             }
@@ -144,9 +156,7 @@ impl Store {
                         Trouble::Away | Trouble::Full | Trouble::Defect => return Err(error),
                     },
                 }
-                // At least two thirds of the time are the senders'.
-                let pause = began.elapsed() * 2;
-                tokio::time::sleep(pause.max(LEAST_PAUSE)).await;
+                pause(began).await;
             }
             due = busy;
             vain = if pruned.signals > before { 0 } else { vain + 1 };
@@ -161,16 +171,23 @@ impl Store {
         Ok(())
     }
 
-    /// One transaction: a prefix of each of these logs, but for those that somebody holds.
+    /// A prefix of each of these logs, but for those that somebody holds.
     async fn prune_some(&self, users: &[Uuid], retention: &Retention) -> Result<Round, DbErr> {
         // Entries never change and old ones stay old: what can go is found before anybody's inbox is held.
-        let mut ends = self.old_ends(users, retention).await?;
-        let mut round = Round::default();
+        let ends = self.old_ends(users, retention).await?;
         if ends.is_empty() {
-            return Ok(round);
+            return Ok(Round::default());
         }
+        let patience = self.acquire_timeout() + TRANSACTION;
+        self.in_time(patience, self.cut(ends)).await
+    }
+
+    /// One transaction: each of these logs up to there, but for those that somebody holds.
+    async fn cut(&self, mut ends: Vec<(Uuid, i64)>) -> Result<Round, DbErr> {
+        let mut round = Round::default();
         let tx = self.begin(PATIENCE).await?;
-        let free = lock_free(&tx, ends.iter().map(|(user, _)| *user)).await?;
+        let users = ends.iter().map(|(user, _)| *user);
+        let free = inbox::lock(&tx, users, Locking::SkipBusy).await?;
         let busy = ends.extract_if(.., |(user, _)| !free.contains(user));
         round.busy = busy.map(|(user, _)| user).collect();
         if !ends.is_empty() {
@@ -216,8 +233,18 @@ impl Store {
 
     /// What was created before this, by the database's clock, is old: a server whose clock is wrong removes nothing early.
     fn horizon(&self, retention: &Retention) -> String {
-        format!("({} - {})", now(self.backend), retention.keep.as_millis())
+        format!(
+            "({} - {})",
+            store::now(self.backend),
+            retention.keep.as_millis()
+        )
     }
+}
+
+/// At least two thirds of the time are the senders'.
+async fn pause(began: Instant) {
+    let pause = began.elapsed() * 2;
+    tokio::time::sleep(pause.max(LEAST_PAUSE)).await;
 }
 
 /// What one transaction did.
@@ -228,35 +255,6 @@ struct Round {
     cut: Vec<Uuid>,
     /// Whose inboxes somebody held.
     busy: Vec<Uuid>,
-}
-
-/// The database's clock, in milliseconds since 1970, as an expression.
-pub(super) fn now(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-        _ => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS bigint)",
-    }
-}
-
-/// Locks those of these inboxes that nobody holds, in the order in which everybody does. The statement does nothing
-/// else, since one that locks and reads at once reads from before its wait.
-async fn lock_free(
-    tx: &DatabaseTransaction,
-    users: impl IntoIterator<Item = Uuid>,
-) -> Result<Vec<Uuid>, DbErr> {
-    let backend = tx.get_database_backend();
-    let clause = match backend {
-        DbBackend::Sqlite => "",
-        _ => "FOR UPDATE SKIP LOCKED",
-    };
-    let sql = format!(
-        "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {{rows}}) ORDER BY user_id {clause}"
-    );
-    let statement = Rows::default()
-        .uuids("user_id", users)
-        .statement(backend, &sql);
-    let rows = tx.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get("", "user_id")).collect()
 }
 
 async fn raise_floors(tx: &DatabaseTransaction, ends: &[(Uuid, i64)]) -> Result<(), DbErr> {

@@ -62,6 +62,22 @@ impl Patience {
         statement: 0,
         idle: 0,
     };
+
+    /// Whoever runs something by hand wants it done: it waits longer for a lock than a sender does, takes as long as it
+    /// needs for a statement, and lets go where it is stopped between two.
+    pub(crate) const OPERATOR: Self = Self {
+        lock: 10_000,
+        statement: 0,
+        idle: 60_000,
+    };
+}
+
+/// The database's clock, in milliseconds since 1970, as an expression.
+pub(crate) fn now(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        _ => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS bigint)",
+    }
 }
 
 /// The two ways into the database: many connections that read, few that write.

@@ -50,7 +50,7 @@ const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1,
 #[derive(Debug, FromQueryResult)]
 struct LogRow {
     epoch: i64,
-    /// PostgreSQL's, where it tells; it changes when a standby is promoted and when a backup is restored.
+    /// PostgreSQL's, where it tells; it changes when a standby is promoted and when a log of writes is recovered up to a point in time.
     timeline: Option<i32>,
     last_position: i64,
     log_floor: i64,

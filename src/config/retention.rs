@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Database, parse_count, parse_pause};
+use super::{Database, parse_pause};
 use crate::chat::Retention;
 
 /// How long signals are kept for listeners that were away.
@@ -26,8 +26,8 @@ pub struct Kept {
     /// Messages stay. 0 keeps every signal for ever.
     #[arg(long, env = "SIGNAL_RETENTION", default_value = "2592000", value_parser = parse_retention)]
     pub signal_retention: Duration,
-    /// The most signals that one transaction removes: it holds their users' inboxes meanwhile.
-    #[arg(long, env = "PRUNE_BATCH", default_value_t = 1_000, value_parser = parse_count)]
+    /// The most signals that one transaction removes, up to 10000: it holds their users' inboxes meanwhile.
+    #[arg(long, env = "PRUNE_BATCH", default_value_t = 1_000, value_parser = parse_batch)]
     pub prune_batch: usize,
 }
 
@@ -64,5 +64,13 @@ fn parse_retention(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 0..=3_155_760_000_u64) => Ok(Duration::from_secs(seconds)),
         _ => Err("give a whole number of seconds, or 0 to keep them for ever".to_owned()),
+    }
+}
+
+/// More would not be done before the transaction is given up, over and over.
+fn parse_batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(signals @ 1..=10_000) => Ok(signals),
+        _ => Err("give a whole number from 1 to 10000".to_owned()),
     }
 }

@@ -48,6 +48,7 @@ mod pruning;
 mod python;
 mod rates;
 mod readers;
+mod repairs;
 mod requests;
 mod retries;
 mod rotation;

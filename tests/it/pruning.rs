@@ -14,11 +14,13 @@ use crate::{
         database::{Kind, TestDatabase},
         events::EventStream,
         load::chatter,
-        process::program,
+        postgres::Postgres,
+        process::{program, run},
         server::TestServer,
         socket::{Heard, Socket, subscription},
         until,
         user::User,
+        within,
     },
     statements::{Log, logged},
 };
@@ -34,7 +36,7 @@ impl TestDatabase {
     }
 
     /// A number that a statement answers with.
-    async fn number(&self, sql: &str) -> i64 {
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
         let db = self.connect().await;
         let statement = Statement::from_string(db.get_database_backend(), sql);
         let row = db.query_one_raw(statement).await.unwrap().unwrap();
@@ -178,7 +180,7 @@ on_both_databases! {
             cursors.push(ben.signal_cursor().await);
         }
         database.age("").await;
-        let mut pruning = database.pruning(&["--prune-batch", "16"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut pruning = database.pruning(&["--prune-batch", "8"]).stdout(Stdio::null()).spawn().unwrap();
         let mut chance = Chance::fresh();
         let (mut replays, mut expirations) = (0, 0);
         while pruning.try_wait().unwrap().is_none() {
@@ -454,4 +456,67 @@ async fn a_send_waits_for_less_than_one_transaction_of_pruning() {
     assert!(sent >= 20, "only {sent} sends went through meanwhile");
     server.stop().await;
     database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_lets_go_of_a_database_that_stops_answering() {
+    let postgres = Postgres::new(&[]).await;
+    let database = postgres.database().await;
+    let server = TestServer::on(&database, &[]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    send_many(&ann, &ben, 10, "hello").await;
+    server.stop().await;
+    database.age("").await;
+    database
+        .execute(
+            "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END'",
+        )
+        .await;
+    database
+        .execute("CREATE TRIGGER rest BEFORE DELETE ON signal EXECUTE FUNCTION rest()")
+        .await;
+    let flags = ["--connect-timeout", "0.3"];
+    let mut command = database.pruning(&flags);
+    let pruning = command.stderr(Stdio::piped()).spawn().unwrap();
+    until("it removes signals", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        database.number(sql).await == 1
+    })
+    .await;
+    postgres.pause();
+    let output = within("it lets go", pruning.wait_with_output()).await;
+    postgres.resume();
+    let output = output.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && told.contains("did not answer in time"),
+        "{told}"
+    );
+    until("nothing was done", async || {
+        database
+            .number("SELECT count(*) FROM pg_locks WHERE mode = 'RowExclusiveLock'")
+            .await
+            == 0
+    })
+    .await;
+    assert_eq!(database.signals().await, 20);
+    database.recount().await;
+}
+
+#[test]
+fn a_batch_that_no_transaction_could_remove_is_refused() {
+    for batch in ["0", "10001"] {
+        let output = run(&[
+            "prune",
+            "--database-url",
+            "sqlite:unused.db",
+            "--prune-batch",
+            batch,
+        ]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && told.contains("from 1 to 10000"),
+            "{told}"
+        );
+    }
 }

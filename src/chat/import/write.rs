@@ -3,14 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 
 use entity::message;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
 use super::{
     ImportError, Summary,
     history::{History, Person, Side, Tally},
 };
-use crate::chat::{Store, error::Trouble, rows::Rows, store::Patience, writer::insert_messages};
+use crate::chat::{
+    Store,
+    error::Trouble,
+    inbox::{self, Locking},
+    rows::Rows,
+    store::Patience,
+    writer::insert_messages,
+};
 
 /// The most rows in one statement.
 const CHUNK: usize = 2_000;
@@ -28,9 +35,11 @@ pub(super) async fn store(
     if total == 0 {
         return Ok(summary(&history, 0));
     }
-    let tx = store.begin(PATIENCE).await?;
+    let tx = store.begin(Patience::OPERATOR).await?;
     let new_users = insert_people(&tx, &history.people, now).await?;
-    lock(&tx, &history.people).await?;
+    // Every inbox that is written to: the writers' rule.
+    let people = history.people.iter().map(|person| person.id);
+    inbox::lock(&tx, people, Locking::Wait).await?;
     find_ends(&tx, &mut history).await?;
     history.check_newer().map_err(ImportError::Faults)?;
     let summary = summary(&history, new_users);
@@ -65,14 +74,6 @@ fn summary(history: &History, new_users: u64) -> Summary {
         new_users,
     }
 }
-
-/// Whoever else writes to these users waits for as long as their own limits say. The import itself gives up on a lock
-/// that it does not get, takes as long as it needs for a statement, and lets go where it is stopped between two.
-const PATIENCE: Patience = Patience {
-    lock: 10_000,
-    statement: 0,
-    idle: 60_000,
-};
 
 /// Users and inboxes that are not there yet, in the order of their ids, which is everybody's: two that insert the same
 /// ones cannot deadlock. This comes before the locks, and waits for nobody who holds one. Answers with how many are new.
@@ -113,24 +114,6 @@ async fn insert_people(
         tx.execute_raw(statement).await?;
     }
     Ok(new_users)
-}
-
-/// Locks every inbox that is written to: the writers' rule, in one statement and in the order of the ids.
-async fn lock(tx: &DatabaseTransaction, people: &[Person]) -> Result<(), DbErr> {
-    let backend = tx.get_database_backend();
-    if backend == DbBackend::Sqlite {
-        // The transaction holds the whole database.
-        return Ok(());
-    }
-    let statement = Rows::default()
-        .uuids("user_id", people.iter().map(|person| person.id))
-        .statement(
-            backend,
-            "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {rows}) \
-             ORDER BY user_id FOR UPDATE",
-        );
-    tx.execute_raw(statement).await?;
-    Ok(())
 }
 
 /// Where each conversation stands, read under the locks.

@@ -69,7 +69,7 @@ pub(super) async fn check(
                 "{}: the log has no signal at {at}, where a message came",
                 names.of(user)
             ),
-            mend: Some(Mend::LogFloor(user, at)),
+            mend: Some(Mend::LogAnew(user, at)),
         };
         faults.push((Part::Conversation(conversation), fault));
     }

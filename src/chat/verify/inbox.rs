@@ -70,7 +70,7 @@ pub(super) async fn check(
         fault(
             user,
             format!("{count} signals up to {position} tell what did not happen, or tell it twice"),
-            Some(Mend::LogFloor(user, position)),
+            Some(Mend::LogAnew(user, position)),
         );
     }
     for row in ask(tx, users, UNTOLD).await? {
@@ -79,7 +79,7 @@ pub(super) async fn check(
         fault(
             user,
             "the log lacks a signal of something that happened".to_owned(),
-            Some(Mend::LogFloor(user, end)),
+            Some(Mend::LogAnew(user, end)),
         );
     }
     for row in ask(tx, users, SIDE_POSITIONS).await? {

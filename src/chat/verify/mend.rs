@@ -1,16 +1,15 @@
 //! What puts things right, each from the rows as they are under the locks.
 
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement};
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use uuid::Uuid;
 
-use super::{Fault, Finding, Part, State, conversation, inbox};
-use crate::chat::{Store, conversation_id, rows::Rows, store::Patience};
-
-/// Whoever runs a repair wants it done: it waits longer for a lock than a sender does, and for no end of a statement.
-const PATIENCE: Patience = Patience {
-    lock: 10_000,
-    statement: 0,
-    idle: 60_000,
+use super::{self as rules, Fault, Finding, Part, State};
+use crate::chat::{
+    Store, conversation_id,
+    inbox::{self, Locking},
+    store::Patience,
 };
 
 /// What would put a fault right.
@@ -24,8 +23,9 @@ pub(super) enum Mend {
     LogEnd(Uuid, i64),
     /// The floor goes over what is missing: listeners from before reload instead of failing for ever.
     LogHole(Uuid),
-    /// The floor goes up to this position, where the log told something wrong.
-    LogFloor(Uuid, i64),
+    /// The log begins anew, beyond this position and its end, where it told something wrong: also who has heard all of it
+    /// reloads.
+    LogAnew(Uuid, i64),
     /// The user's side with a partner tells what the messages do.
     Side(Uuid, Uuid),
     /// The side stands at its latest message.
@@ -35,77 +35,73 @@ pub(super) enum Mend {
 }
 
 impl Store {
-    /// Mends one fault under the locks of its users, where it is still there.
-    pub(super) async fn mend(&self, part: Part, fault: &Fault) -> Result<Vec<Finding>, DbErr> {
-        let tx = self.begin(PATIENCE).await?;
-        lock(&tx, &fault.users).await?;
-        let again = match part {
-            Part::Conversation(id) => conversation::check(&tx, &[id]).await?,
-            Part::User(id) => {
-                let mut faults = inbox::missing(&tx, &[id]).await?;
-                faults.extend(inbox::check(&tx, &[id]).await?);
+    /// Mends what is wrong with one part under the locks of its users, and looks again whether it is right now.
+    pub(super) async fn mend(&self, part: Part, faults: &[Fault]) -> Result<Vec<Finding>, DbErr> {
+        let users: BTreeSet<Uuid> = faults.iter().flat_map(|f| f.users.clone()).collect();
+        let tx = self.begin(Patience::OPERATOR).await?;
+        inbox::lock(&tx, users.iter().copied(), Locking::Wait).await?;
+        let found = part.check(&tx).await?;
+        let held = |fault: &&Fault| fault.users.iter().all(|user| users.contains(user));
+        for mend in found.iter().filter(held).filter_map(|fault| fault.mend) {
+            mend.apply(&tx).await?;
+        }
+        tx.commit().await?;
+        // Without the locks: a long conversation takes long to look at.
+        let snapshot = self.snapshot().await?;
+        let left = part.check(&snapshot).await?;
+        snapshot.rollback().await?;
+        // What is not found under the locks any more was mended together with something else.
+        let elsewhere = faults
+            .iter()
+            .filter(|fault| fault.mend.is_some() && !fault.is_among(&found));
+        let findings = found.iter().chain(elsewhere).map(|fault| {
+            fault.finding(if fault.is_among(&left) {
+                State::Mendable
+            } else {
+                State::Mended
+            })
+        });
+        Ok(findings.collect())
+    }
+}
+
+impl Part {
+    async fn check(self, tx: &DatabaseTransaction) -> Result<Vec<Fault>, DbErr> {
+        let faults = match self {
+            Self::Conversation(id) => rules::conversation::check(tx, &[id]).await?,
+            Self::User(id) => {
+                let mut faults = rules::inbox::missing(tx, &[id]).await?;
+                faults.extend(rules::inbox::check(tx, &[id]).await?);
                 faults
             }
         };
-        let mut mended = Vec::new();
-        for (_, found) in again {
-            if let (Some(mend), Some(wanted)) = (found.mend, fault.mend)
-                && mend.is_like(wanted)
-            {
-                mend.apply(&tx).await?;
-                mended.push(found.finding(State::Mended));
-            }
-        }
-        tx.commit().await?;
-        if mended.is_empty() {
-            // What mended another fault has mended this one too.
-            mended.push(fault.finding(State::Mended));
-        }
-        Ok(mended)
-    }
-
-    /// Turns away every cursor that was given until now.
-    ///
-    /// # Errors
-    /// Where the database is away.
-    pub async fn draw_epoch(&self) -> Result<(), DbErr> {
-        let (high, _) = Uuid::new_v4().as_u64_pair();
-        let value = i64::try_from(high >> 1).unwrap_or_default();
-        let statement = Statement::from_sql_and_values(
-            self.backend,
-            "INSERT INTO epoch (id, value) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET value = excluded.value",
-            [value.into()],
-        );
-        let tx = self.begin(PATIENCE).await?;
-        tx.execute_raw(statement).await?;
-        tx.commit().await
+        Ok(faults.into_iter().map(|(_, fault)| fault).collect())
     }
 }
 
-/// The inboxes, in the order in which everybody locks them, by a statement that does nothing else.
-async fn lock(tx: &DatabaseTransaction, users: &[Uuid]) -> Result<(), DbErr> {
-    if tx.get_database_backend() == DbBackend::Sqlite {
-        // The transaction holds the whole database.
-        return Ok(());
+impl Fault {
+    /// Whether one of these is mended by the same thing, however it stands by now.
+    fn is_among(&self, faults: &[Self]) -> bool {
+        let mends = || faults.iter().filter_map(|fault| fault.mend);
+        self.mend
+            .is_some_and(|mend| mends().any(|other| mend.is_like(other)))
     }
-    let statement = Rows::default()
-        .uuids("user_id", users.iter().copied())
-        .statement(
-            tx.get_database_backend(),
-            "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {rows}) \
-             ORDER BY user_id FOR UPDATE",
-        );
-    tx.query_all_raw(statement).await?;
-    Ok(())
 }
 
 impl Mend {
-    /// Whether both put right the same thing, however it stands by now.
+    /// Whether both put right the same thing, however it stands by now: a log that has a hole may end too early a moment later.
     fn is_like(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::LogEnd(one, _), Self::LogEnd(two, _))
-            | (Self::LogFloor(one, _), Self::LogFloor(two, _)) => one == two,
-            _ => self == other,
+        match (self.log(), other.log()) {
+            (None, None) => self == other,
+            (one, two) => one == two,
+        }
+    }
+
+    /// Whose log it puts right.
+    fn log(self) -> Option<Uuid> {
+        match self {
+            Self::LogEnd(user, _) | Self::LogHole(user) | Self::LogAnew(user, _) => Some(user),
+            _ => None,
         }
     }
 
@@ -119,7 +115,7 @@ impl Mend {
                 (LOG_HOLE, user_only(user))
             }
             Self::LogHole(user) => (LOG_HOLE, user_only(user)),
-            Self::LogFloor(user, position) => (LOG_FLOOR, vec![user.into(), position.into()]),
+            Self::LogAnew(user, position) => (LOG_ANEW, vec![user.into(), position.into()]),
             Self::Side(user, partner) => {
                 let conversation = conversation_id(user, partner);
                 let values = vec![user.into(), partner.into(), conversation.into()];
@@ -166,8 +162,9 @@ const LOG_HOLE: &str = "UPDATE inbox SET log_floor = CASE WHEN last_position = \
     AND t.position > inbox.log_floor)) \
     ELSE last_position END WHERE user_id = $1 AND last_position > log_floor";
 
-const LOG_FLOOR: &str = "UPDATE inbox SET log_floor = CASE WHEN log_floor < $2 THEN $2 ELSE log_floor END, \
-    last_position = CASE WHEN last_position < $2 THEN $2 ELSE last_position END WHERE user_id = $1";
+/// Nobody stands one past the end. What was begun anew once is so for every fault that was found before.
+const LOG_ANEW: &str = "UPDATE inbox SET log_floor = CASE WHEN last_position < $2 THEN $2 ELSE last_position END + 1, \
+    last_position = CASE WHEN last_position < $2 THEN $2 ELSE last_position END + 1 WHERE user_id = $1 AND log_floor <= $2";
 
 const SIDE: &str = "INSERT INTO conversation_partner \
     (user_id, partner_id, conversation_id, last_seq, last_position, unread_count, read_seq) \
@@ -180,10 +177,13 @@ const SIDE: &str = "INSERT INTO conversation_partner \
     read_seq = CASE WHEN conversation_partner.read_seq BETWEEN 0 AND excluded.read_seq \
     THEN conversation_partner.read_seq ELSE excluded.read_seq END";
 
-/// By the log; where its entry was pruned, by the latest message that came, which is the best that is known.
+/// By the log. Where its entry was pruned, a position below the floor stands, since nothing tells better; and for one that
+/// cannot be, the latest message that came is the best that is known.
 const SIDE_POSITION: &str = "UPDATE conversation_partner SET last_position = COALESCE( \
-    (SELECT max(s.position) FROM signal s WHERE s.user_id = $1 AND s.kind = 1 \
-    AND s.conversation_id = conversation_partner.conversation_id), \
+    (SELECT max(s.position) FROM inbox i JOIN signal s ON s.user_id = i.user_id AND s.position > i.log_floor \
+    WHERE i.user_id = $1 AND s.kind = 1 AND s.conversation_id = conversation_partner.conversation_id), \
+    (SELECT conversation_partner.last_position FROM inbox i WHERE i.user_id = $1 \
+    AND conversation_partner.last_position BETWEEN 1 AND i.log_floor), \
     (SELECT max(m.recipient_position) FROM message m \
     WHERE m.conversation_id = conversation_partner.conversation_id AND m.recipient_id = $1), 0) \
     WHERE user_id = $1 AND partner_id = $2";

@@ -8,6 +8,8 @@ mod conversation;
 mod inbox;
 mod mend;
 
+use std::collections::BTreeMap;
+
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement};
 use uuid::Uuid;
 
@@ -62,7 +64,7 @@ struct Fault {
 }
 
 /// What a fault was found in, so that it can be looked at again under the locks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Conversation(Uuid),
     User(Uuid),
@@ -111,11 +113,16 @@ impl Store {
                 let snapshot = self.snapshot().await?;
                 let faults = self.faults(&snapshot, walk, &page).await?;
                 snapshot.rollback().await?;
+                let mut parts: BTreeMap<Part, Vec<Fault>> = BTreeMap::new();
                 for (part, fault) in faults {
-                    let findings = if repair && fault.mend.is_some() {
-                        self.mend(part, &fault).await?
+                    parts.entry(part).or_default().push(fault);
+                }
+                for (part, faults) in parts {
+                    let findings = if repair && faults.iter().any(|fault| fault.mend.is_some()) {
+                        self.mend(part, &faults).await?
                     } else {
-                        vec![fault.finding(State::Mendable)]
+                        let found = faults.iter().map(|fault| fault.finding(State::Mendable));
+                        found.collect()
                     };
                     for finding in findings {
                         tell(&mut verified, &finding);
@@ -164,7 +171,13 @@ impl Store {
         match walk {
             Walk::Conversations => conversation::check(tx, ids).await,
             Walk::Inboxes => inbox::check(tx, ids).await,
-            Walk::Users | Walk::Signals => inbox::missing(tx, ids).await,
+            Walk::Users => inbox::missing(tx, ids).await,
+            Walk::Signals => {
+                // The others were walked by already.
+                let names = Names::load(tx, ids.iter().copied()).await?;
+                let unknown: Vec<Uuid> = ids.iter().copied().filter(|id| !names.has(*id)).collect();
+                inbox::missing(tx, &unknown).await
+            }
         }
     }
 
@@ -194,7 +207,7 @@ impl Store {
 enum Walk {
     /// Users, for those without an inbox.
     Users,
-    /// Users with signals, for those without an inbox.
+    /// Users with signals, for those who are not stored and have no inbox.
     Signals,
     Conversations,
     Inboxes,

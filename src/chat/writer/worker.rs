@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{
     WriterOptions,
-    batch::{self, Failure, Locking, Verdict},
+    batch::{self, Failure, Verdict},
     command::Command,
     queue::Queue,
 };
 use crate::{
-    chat::{Clock, Error, Store, error::Trouble},
+    chat::{Clock, Error, Store, error::Trouble, inbox::Locking},
     signals::Hints,
 };
 

@@ -1,14 +1,15 @@
 //! What a batch finds under its locks: who exists, what was sent before, where conversations end, what turns read.
 
-use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use entity::message;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, FromQueryResult as _};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, FromQueryResult as _};
 use uuid::Uuid;
 
-use super::{Batch, End, Locking, TurnedRead, Verdict, as_i64};
+use super::{Batch, End, TurnedRead, Verdict, as_i64};
 use crate::chat::{
     Error,
+    inbox::{self, Locking},
     query::{self, Users},
     rows::Rows,
     writer::command::{Action, Read, Send},
@@ -26,18 +27,13 @@ impl Batch<'_> {
             .iter()
             .flat_map(|command| command.action.users())
             .collect();
-        let clause = match (tx.get_database_backend(), locking) {
-            (DbBackend::Sqlite, _) => "",
-            (_, Locking::Wait) => "FOR UPDATE",
-            (_, Locking::SkipBusy) => "FOR UPDATE SKIP LOCKED",
-        };
-        let locked = Self::inboxes(tx, &wanted, clause).await?;
+        let locked = inbox::lock(tx, wanted.iter().copied(), locking).await?;
         if locked.len() == wanted.len() {
             return Ok(());
         }
         let known = match locking {
             Locking::Wait => locked.clone(),
-            Locking::SkipBusy => Self::inboxes(tx, &wanted, "").await?,
+            Locking::SkipBusy => inbox::find(tx, wanted).await?,
         };
         for (verdict, command) in self.verdicts.iter_mut().zip(self.commands) {
             let users = command.action.users();
@@ -52,22 +48,6 @@ impl Batch<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn inboxes(
-        tx: &DatabaseTransaction,
-        users: &BTreeSet<Uuid>,
-        clause: &str,
-    ) -> Result<HashSet<Uuid>, DbErr> {
-        let sql = format!(
-            "SELECT user_id FROM inbox WHERE user_id IN (SELECT r.user_id FROM {{rows}}) \
-             ORDER BY user_id {clause}"
-        );
-        let statement = Rows::default()
-            .uuids("user_id", users.iter().copied())
-            .statement(tx.get_database_backend(), &sql);
-        let rows = tx.query_all_raw(statement).await?;
-        rows.iter().map(|row| row.try_get("", "user_id")).collect()
     }
 
     /// Sends with one client id in one batch: the first sends, and the others get its answer.

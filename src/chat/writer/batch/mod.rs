@@ -18,18 +18,9 @@ use uuid::Uuid;
 
 use super::command::{Action, Command, Outcome, Read, Send};
 use crate::{
-    chat::{Error, Message, Store, error::Trouble, query::Users, store::Patience},
+    chat::{Error, Message, Store, error::Trouble, inbox::Locking, query::Users, store::Patience},
     signals::Hints,
 };
-
-/// What to do about an inbox that another transaction holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Locking {
-    /// Wait for it, as long as `lock_timeout` says.
-    Wait,
-    /// Go on without its commands: their verdict is [`Verdict::Busy`].
-    SkipBusy,
-}
 
 /// What a stored batch means for one of its commands.
 #[derive(Clone, Debug)]
@@ -55,7 +46,8 @@ impl From<DbErr> for Failure {
     }
 }
 
-/// Stores every command that can be stored, and tells the listeners. The verdicts are in the order of the commands.
+/// Stores every command that can be stored, and tells the listeners. The verdicts are in the order of the commands; of those
+/// whose inboxes are skipped it is [`Verdict::Busy`].
 pub(super) async fn store(
     store: &Store,
     hints: &Hints,

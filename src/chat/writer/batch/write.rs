@@ -7,7 +7,7 @@ use sea_orm::{ActiveEnum as _, ConnectionTrait as _, DatabaseTransaction, DbErr}
 use uuid::Uuid;
 
 use super::{Batch, Signal, as_i64};
-use crate::chat::{prune, rows::Rows};
+use crate::chat::{rows::Rows, store};
 
 impl Batch<'_> {
     /// Writes everything, and answers with the new end of every log that grew.
@@ -66,7 +66,7 @@ impl Batch<'_> {
         let sql = format!(
             "INSERT INTO signal (user_id, position, kind, conversation_id, seq, created_at) \
              SELECT user_id, position, kind, conversation_id, seq, (SELECT {}) FROM {{rows}}",
-            prune::now(tx.get_database_backend())
+            store::now(tx.get_database_backend())
         );
         let entries: Vec<((Uuid, i64), &Signal)> = self
             .signals
@@ -166,18 +166,19 @@ impl Batch<'_> {
     }
 
     /// The readers' sides. `read_seq` moves to the end of a complete stretch, and to the conversation's end where nothing
-    /// is left unread; never back.
+    /// is left unread; never back. A stretch says nothing where what lies before it is not read, as after a repair that the
+    /// command, which was under way, has not seen.
     async fn write_sides_read(&self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
-        let mut sides: BTreeMap<(Uuid, Uuid), (i64, i64)> = BTreeMap::new();
+        let mut sides: BTreeMap<(Uuid, Uuid), (i64, i64, i64)> = BTreeMap::new();
         for (index, read) in self.reads() {
             let count = self.read.get(&index).map_or(0, Vec::len);
             if count == 0 && !read.complete {
                 continue;
             }
-            let (turned, read_seq) = sides.entry((read.viewer, read.partner)).or_default();
+            let (turned, after, read_seq) = sides.entry((read.viewer, read.partner)).or_default();
             *turned += as_i64(count);
-            if read.complete {
-                *read_seq = read.up_to.max(*read_seq);
+            if read.complete && read.up_to > *read_seq {
+                (*after, *read_seq) = (read.after, read.up_to);
             }
         }
         if sides.is_empty() {
@@ -186,13 +187,15 @@ impl Batch<'_> {
         let statement = Rows::default()
             .uuids("user_id", sides.keys().map(|(user, _)| *user))
             .uuids("partner_id", sides.keys().map(|(_, partner)| *partner))
-            .integers("turned", sides.values().map(|(turned, _)| *turned))
-            .integers("read_seq", sides.values().map(|(_, read_seq)| *read_seq))
+            .integers("turned", sides.values().map(|(turned, ..)| *turned))
+            .integers("after_seq", sides.values().map(|(_, after, _)| *after))
+            .integers("read_seq", sides.values().map(|(.., read_seq)| *read_seq))
             .statement(
                 tx.get_database_backend(),
                 "UPDATE conversation_partner SET unread_count = conversation_partner.unread_count - r.turned, \
                  read_seq = CASE WHEN conversation_partner.unread_count = r.turned THEN conversation_partner.last_seq \
-                 WHEN r.read_seq > conversation_partner.read_seq THEN r.read_seq \
+                 WHEN r.read_seq > conversation_partner.read_seq \
+                 AND conversation_partner.read_seq >= r.after_seq THEN r.read_seq \
                  ELSE conversation_partner.read_seq END \
                  FROM {rows} WHERE conversation_partner.user_id = r.user_id \
                  AND conversation_partner.partner_id = r.partner_id",
