@@ -82,7 +82,8 @@ impl Process {
         let watcher = Command::new("sh")
             .args([
                 "-c",
-                "cat >/dev/null; kill -s \"$2\" \"$1\"; kill -s CONT \"$1\"",
+                // It outlives what a terminal sends to all: nats-server takes a hang-up for something else.
+                "trap '' HUP INT TERM; cat >/dev/null; kill -s \"$2\" \"$1\"; kill -s CONT \"$1\"",
                 "sh",
             ])
             .args([&child.id().to_string(), last])
