@@ -37,11 +37,13 @@ impl Log<'_> {
             .collect()
     }
 
-    /// Every statement so far that somebody asked for: the slow tick's comes whenever it comes to it.
+    /// Every statement so far that somebody asked for: the slow tick's comes whenever it comes to it, and a pool asks
+    /// each connection that it opens.
     pub(crate) fn asked(&self) -> Vec<String> {
+        let unasked = ["FROM (SELECT 1) AS one", "SHOW transaction_read_only"];
         let statements = self.statements().into_iter();
         statements
-            .filter(|statement| !statement.contains("FROM (SELECT 1) AS one"))
+            .filter(|statement| !unasked.iter().any(|unasked| statement.contains(unasked)))
             .collect()
     }
 
