@@ -10,6 +10,7 @@
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
+#[expect(dead_code, reason = "the load benchmark uses the rest")]
 mod parts;
 
 use std::time::Duration;

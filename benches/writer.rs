@@ -124,6 +124,7 @@ impl Server {
             writers: 2,
             acquire_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(30),
+            name_life: Duration::from_secs(2),
             sqlite_full_sync: true,
             pooled: false,
         })

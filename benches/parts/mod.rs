@@ -99,6 +99,11 @@ impl Server {
         assert!(answer["errors"].is_null(), "{answer}");
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in kilobytes.
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -130,7 +135,8 @@ pub(crate) fn percentile(latencies: &mut [Duration], percent: usize) -> f64 {
     latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3
 }
 
-fn token(user: &str) -> String {
+/// A token of a user's.
+pub(crate) fn token(user: &str) -> String {
     let tokens = Tokens::hs256(SECRET, None, None);
     tokens.mint(user, None, false, 86_400).unwrap()
 }
@@ -145,7 +151,7 @@ async fn say(socket: &mut Socket, message: &Value) {
     socket.send(message).await.unwrap();
 }
 
-async fn hear(socket: &mut Socket) -> Value {
+pub(crate) async fn hear(socket: &mut Socket) -> Value {
     loop {
         if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
             return serde_json::from_str(&text).unwrap();
