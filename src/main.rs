@@ -137,6 +137,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             writers: 2,
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
+            name_life: Duration::from_secs(2),
             sqlite_synchronous: Synchronous::Full,
         },
         documents: None,

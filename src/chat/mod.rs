@@ -11,6 +11,7 @@ mod id;
 pub mod import;
 mod inbox;
 mod page;
+mod people;
 mod primary;
 mod prune;
 mod query;
@@ -42,7 +43,7 @@ pub use self::{
     id::{MessageId, NodeId, UnknownId, conversation_id, user_id},
     page::{ConversationPage, Page, PageSize},
     prune::{Pruned, Retention},
-    query::{Message, Partner, Side},
+    query::{LastMessages, Message, Partner, Side},
     store::{Store, StoreOptions},
     stream::{Signal, SignalStream},
     text::{ClientMessageId, Content, Subject, Username},
@@ -162,11 +163,12 @@ impl Chat {
     pub async fn read_message(&self, viewer: Uuid, id: MessageId) -> Result<Message, Error> {
         let message = self.visible(viewer, id).await?;
         let message = message.filter(|message| message.recipient_id == viewer);
-        let message = message.ok_or(Error::MessageNotFound)?;
+        let mut message = message.ok_or(Error::MessageNotFound)?;
         if message.read_at.is_some() {
             return self.with_users(message).await;
         }
-        self.writer
+        let read = self
+            .writer
             .read(writer::Read {
                 viewer,
                 partner: message.sender_id,
@@ -177,6 +179,11 @@ impl Chat {
                 maybe_stored: BTreeSet::new(),
             })
             .await?;
+        if let Some(read_at) = read.at.get(&id.seq) {
+            message.read_at = Some(*read_at);
+            return self.with_users(message).await;
+        }
+        // Somebody else was faster.
         let read = self.visible(viewer, id).await?;
         self.with_users(read.ok_or(Error::MessageNotFound)?).await
     }
@@ -227,7 +234,8 @@ impl Chat {
                     complete: true,
                     maybe_stored: BTreeSet::new(),
                 })
-                .await?;
+                .await?
+                .count;
             after = up_to;
         }
         Ok(count)
@@ -260,7 +268,7 @@ impl Chat {
         &self,
         pairs: &[(Uuid, Uuid)],
     ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
-        query::sides(&self.store.read, pairs).await
+        query::sides(&self.store, pairs).await
     }
 
     /// The viewer's side of the conversation with `partner`; nothing before the first message.
@@ -279,14 +287,19 @@ impl Chat {
         }
     }
 
+    /// Who these users are; those that are not stored are left out.
+    async fn people(&self, ids: impl IntoIterator<Item = Uuid>) -> Result<Users, Error> {
+        Ok(self.store.people.load(&self.store.read, ids).await?)
+    }
+
     async fn visible(&self, viewer: Uuid, id: MessageId) -> Result<Option<message::Model>, Error> {
         let find = message::Entity::visible_to(viewer);
         Ok(id.filter(find).one(&self.store.read).await?)
     }
 
     async fn with_users(&self, message: message::Model) -> Result<Message, Error> {
-        let users = Users::of_messages(&self.store.read, std::slice::from_ref(&message)).await?;
-        Message::join(message, &users)
+        let people = [message.sender_id, message.recipient_id];
+        Message::join(message, &self.people(people).await?)
     }
 }
 

@@ -7,7 +7,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, List, Message, PageCursor, Partner, conversation_id, other_than,
+    Chat, Error, LastMessages, List, Message, PageCursor, Partner, conversation_id, other_than,
     query::{self, Users},
     writer,
 };
@@ -73,7 +73,7 @@ impl Chat {
         page: &ConversationPage,
     ) -> Result<Page<Message>, Error> {
         let (partner, conversation, after) = resolve(viewer, page)?;
-        let users = Users::load(&self.store.read, [viewer, partner]).await?;
+        let users = self.people([viewer, partner]).await?;
         if users
             .find(partner)
             .is_none_or(|user| user.subject != page.partner)
@@ -120,10 +120,9 @@ impl Chat {
         let people = shown.rows.first().map(|(_, message)| message);
         let people = people.map(|message| [message.sender.clone(), message.recipient.clone()]);
         let users: Users = people.into_iter().flatten().collect();
-        let mut rows = Self::in_order(conversation, page.reversed)
-            .filter(message::Column::Seq.between(from, to))
-            .all(&self.store.read)
-            .await?;
+        let find = Self::in_order(conversation, page.reversed)
+            .filter(message::Column::Seq.between(from, to));
+        let mut rows = query::find(&self.store.read, find).await?;
         rows.truncate(shown.rows.len());
         let mut read = Self::message_page(rows, page, conversation, after, &users)?;
         read.has_next = shown.has_next;
@@ -149,7 +148,7 @@ impl Chat {
         if let Some(seq) = after {
             find = find.filter(query::beyond(message::Column::Seq, seq, page.reversed));
         }
-        Ok(find.limit(page.size.0 + 1).all(&self.store.read).await?)
+        Ok(query::find(&self.store.read, find.limit(page.size.0 + 1)).await?)
     }
 
     fn message_page(
@@ -180,13 +179,15 @@ impl Chat {
         after: Option<&str>,
     ) -> Result<Page<Message>, Error> {
         let after = parse_after(after, List::Unread, viewer)?;
-        let rows = message::Entity::unread_by(viewer)
+        let find = message::Entity::unread_by(viewer)
             .filter(message::Column::RecipientPosition.gt(after.unwrap_or(0)))
             .order_by_asc(message::Column::RecipientPosition)
-            .limit(size.0 + 1)
-            .all(&self.store.read)
-            .await?;
-        let users = Users::of_messages(&self.store.read, &rows).await?;
+            .limit(size.0 + 1);
+        let rows = query::find(&self.store.read, find).await?;
+        let people = rows
+            .iter()
+            .flat_map(|row| [row.sender_id, row.recipient_id]);
+        let users = self.people(people).await?;
         Page::of(rows, size, after.is_some(), |row| {
             let cursor = PageCursor {
                 list: List::Unread,
@@ -197,7 +198,7 @@ impl Chat {
         })
     }
 
-    /// Everyone whom `viewer` has exchanged a message with, latest message first.
+    /// Everyone whom `viewer` has exchanged a message with, latest message first; with these messages where they are shown.
     ///
     /// # Errors
     /// [`Error::BadInput`] for a bad cursor, [`Error::Unavailable`].
@@ -206,11 +207,12 @@ impl Chat {
         viewer: Uuid,
         size: PageSize,
         after: Option<&str>,
+        last_messages: LastMessages,
     ) -> Result<Page<Partner>, Error> {
         let after = parse_after(after, List::Partners, viewer)?;
         let before = after.unwrap_or(i64::MAX);
-        let rows = query::partners(&self.store.read, viewer, before, size.0 + 1).await?;
-        Page::of(rows, size, after.is_some(), |partner| {
+        let rows = query::partners(&self.store, viewer, before, size.0 + 1, last_messages);
+        Page::of(rows.await?, size, after.is_some(), |partner| {
             let cursor = PageCursor {
                 list: List::Partners,
                 key: viewer,

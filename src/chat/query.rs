@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use entity::{conversation_partner, message, user};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult as _, IdenStatic as _, Iterable as _,
-    QueryResult, Statement,
+    ConnectionTrait, DbErr, EntityTrait, IdenStatic as _, Iterable as _, QueryResult,
+    QueryTrait as _, Select, Statement,
 };
 use uuid::Uuid;
 
-use super::{Error, MessageId, reader::Reader, rows::Rows};
+use super::{Error, MessageId, NodeId, Store, reader::Reader, rows::Rows};
 
 /// `alias.column AS prefixcolumn, …` for every column of a table, to be read back by the same prefix.
 pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
@@ -34,6 +34,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// `<sender's username>: <content>`.
+    #[must_use]
+    pub fn formatted(&self) -> String {
+        format!("{}: {}", self.sender.username, self.row.content)
+    }
+
     /// Joins a row to its two users.
     ///
     /// # Errors
@@ -73,12 +79,8 @@ impl Users {
         Ok(users.into_iter().map(Arc::new).collect())
     }
 
-    pub(super) async fn of_messages(
-        db: &Reader,
-        messages: &[message::Model],
-    ) -> Result<Self, DbErr> {
-        let ids = messages.iter().flat_map(|m| [m.sender_id, m.recipient_id]);
-        Self::load(db, ids).await
+    pub(super) fn insert(&mut self, user: Arc<user::Model>) {
+        self.0.insert(user.id, user);
     }
 
     pub(super) fn get(&self, id: Uuid) -> Result<Arc<user::Model>, Error> {
@@ -91,10 +93,63 @@ impl Users {
     }
 }
 
+impl IntoIterator for Users {
+    type Item = Arc<user::Model>;
+    type IntoIter = std::collections::hash_map::IntoValues<Uuid, Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_values()
+    }
+}
+
 impl FromIterator<Arc<user::Model>> for Users {
     fn from_iter<I: IntoIterator<Item = Arc<user::Model>>>(users: I) -> Self {
         Self(users.into_iter().map(|user| (user.id, user)).collect())
     }
+}
+
+/// Columns of a message in the table's order, from a place on. By their names they cost more than the rest of the row.
+fn message_at(row: &QueryResult, at: usize) -> Result<message::Model, DbErr> {
+    Ok(message::Model {
+        conversation_id: row.try_get_by_index(at)?,
+        seq: row.try_get_by_index(at + 1)?,
+        sender_id: row.try_get_by_index(at + 2)?,
+        recipient_id: row.try_get_by_index(at + 3)?,
+        content: row.try_get_by_index(at + 4)?,
+        sent_at: row.try_get_by_index(at + 5)?,
+        read_at: row.try_get_by_index(at + 6)?,
+        client_message_id: row.try_get_by_index(at + 7)?,
+        recipient_position: row.try_get_by_index(at + 8)?,
+    })
+}
+
+/// Columns of a side in the table's order, from a place on; nothing where a join found none.
+fn side_at(row: &QueryResult, at: usize) -> Result<Option<conversation_partner::Model>, DbErr> {
+    let Some(user_id) = row.try_get_by_index(at)? else {
+        return Ok(None);
+    };
+    Ok(Some(conversation_partner::Model {
+        user_id,
+        partner_id: row.try_get_by_index(at + 1)?,
+        conversation_id: row.try_get_by_index(at + 2)?,
+        last_seq: row.try_get_by_index(at + 3)?,
+        last_position: row.try_get_by_index(at + 4)?,
+        unread_count: row.try_get_by_index(at + 5)?,
+        read_seq: row.try_get_by_index(at + 6)?,
+    }))
+}
+
+/// How many columns a side has.
+const OF_SIDE: usize = 7;
+
+/// The messages that a query finds, in its order.
+pub(super) async fn find(
+    db: &Reader,
+    find: Select<message::Entity>,
+) -> Result<Vec<message::Model>, DbErr> {
+    let statement = find.build(db.get_database_backend());
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| message_at(row, 0)).collect()
 }
 
 /// Messages by their places. Those that cannot be seen are left out.
@@ -111,14 +166,12 @@ pub(super) async fn messages(
         .uuids("conversation_id", ids.iter().map(|id| id.conversation))
         .integers("seq", ids.iter().map(|id| id.seq))
         .statement(db.get_database_backend(), &sql);
-    let messages = message::Entity::find()
-        .from_raw_sql(statement)
-        .all(db)
-        .await?;
-    Ok(messages
-        .into_iter()
-        .map(|message| (MessageId::of(&message), message))
-        .collect())
+    let rows = db.query_all_raw(statement).await?;
+    let messages = rows.iter().map(|row| {
+        let message = message_at(row, 0)?;
+        Ok((MessageId::of(&message), message))
+    });
+    messages.collect()
 }
 
 /// One user's side of a conversation, with what is shown beside it.
@@ -128,8 +181,69 @@ pub struct Partner {
     pub row: conversation_partner::Model,
     /// The other one.
     pub user: Arc<user::Model>,
-    /// The conversation's latest message.
-    pub last_message: Message,
+    /// The conversation's latest message; nothing where it was left out.
+    pub last_message: Option<Message>,
+}
+
+impl Partner {
+    /// The id of this side in the API.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        NodeId::ConversationPartner {
+            user: self.row.user_id,
+            partner: self.row.partner_id,
+        }
+    }
+}
+
+/// Whether partners come with their latest messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastMessages {
+    /// With them.
+    Shown,
+    /// Without, which costs a third.
+    LeftOut,
+}
+
+/// One user's side of a conversation as it was read, before the people in it are known.
+struct SideRow {
+    row: conversation_partner::Model,
+    last_message: Option<message::Model>,
+}
+
+impl SideRow {
+    /// A side's columns from a place on, and then those of its last message where it is shown.
+    fn at(
+        row: &QueryResult,
+        at: usize,
+        last_messages: LastMessages,
+    ) -> Result<Option<Self>, DbErr> {
+        let Some(side) = side_at(row, at)? else {
+            return Ok(None);
+        };
+        let last_message = match last_messages {
+            LastMessages::Shown => Some(message_at(row, at + OF_SIDE)?),
+            LastMessages::LeftOut => None,
+        };
+        Ok(Some(Self {
+            row: side,
+            last_message,
+        }))
+    }
+
+    fn people(&self) -> [Uuid; 2] {
+        [self.row.user_id, self.row.partner_id]
+    }
+
+    fn join(self, users: &Users) -> Result<Partner, Error> {
+        let last_message = self.last_message;
+        let last_message = last_message.map(|message| Message::join(message, users));
+        Ok(Partner {
+            user: users.get(self.row.partner_id)?,
+            row: self.row,
+            last_message: last_message.transpose()?,
+        })
+    }
 }
 
 /// A viewer's inbox, and the viewer's side of one conversation, read in one statement.
@@ -143,49 +257,64 @@ pub struct Side {
 
 /// The sides of several (viewer, partner) pairs.
 pub(super) async fn sides(
-    db: &Reader,
+    store: &Store,
     pairs: &[(Uuid, Uuid)],
 ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
+    let db = &store.read;
     let sql = format!(
-        "SELECT r.viewer_id, r.partner_id, i.unread_count AS inbox_unread_count, {} FROM {{rows}} \
+        "SELECT r.viewer_id, r.partner_id, i.unread_count AS inbox_unread_count, {}, {} FROM {{rows}} \
          JOIN inbox i ON i.user_id = r.viewer_id \
          LEFT JOIN conversation_partner p ON p.user_id = r.viewer_id AND p.partner_id = r.partner_id \
-         LEFT JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq \
-         LEFT JOIN \"user\" v ON v.id = p.user_id LEFT JOIN \"user\" u ON u.id = p.partner_id",
-        partner_columns()
+         LEFT JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq",
+        columns::<conversation_partner::Entity>("p", "p_"),
+        columns::<message::Entity>("m", "m_"),
     );
     let statement = Rows::default()
         .uuids("viewer_id", pairs.iter().map(|(viewer, _)| *viewer))
         .uuids("partner_id", pairs.iter().map(|(_, partner)| *partner))
         .statement(db.get_database_backend(), &sql);
-    let mut sides = HashMap::new();
+    let mut found = Vec::with_capacity(pairs.len());
     for row in db.query_all_raw(statement).await? {
-        let pair = (
-            row.try_get("", "viewer_id")?,
-            row.try_get("", "partner_id")?,
-        );
-        let side = Side {
-            unread_count: row.try_get("", "inbox_unread_count")?,
-            partner: partner_of(&row)?,
-        };
-        sides.insert(pair, side);
+        let pair: (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        let unread_count: i64 = row.try_get_by_index(2)?;
+        let side = SideRow::at(&row, 3, LastMessages::Shown)?;
+        found.push((pair, unread_count, side));
     }
-    Ok(sides)
+    let sides = found.iter().filter_map(|(_, _, side)| side.as_ref());
+    let users = store
+        .people
+        .load(db, sides.flat_map(SideRow::people))
+        .await?;
+    let sides = found.into_iter().map(|(pair, unread_count, side)| {
+        let side = Side {
+            unread_count,
+            partner: side.map(|side| side.join(&users)).transpose()?,
+        };
+        Ok((pair, side))
+    });
+    sides.collect()
 }
 
 /// A page of a viewer's partners, latest first, from below `before`.
 pub(super) async fn partners(
-    db: &Reader,
+    store: &Store,
     viewer: Uuid,
     before: i64,
     limit: u64,
+    last_messages: LastMessages,
 ) -> Result<Vec<Partner>, Error> {
+    let db = &store.read;
+    let of_side = columns::<conversation_partner::Entity>("p", "p_");
+    let (shown, joined) = match last_messages {
+        LastMessages::Shown => (
+            format!("{of_side}, {}", columns::<message::Entity>("m", "m_")),
+            "JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq ",
+        ),
+        LastMessages::LeftOut => (of_side, ""),
+    };
     let sql = format!(
-        "SELECT {} FROM conversation_partner p \
-         JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq \
-         JOIN \"user\" v ON v.id = p.user_id JOIN \"user\" u ON u.id = p.partner_id \
+        "SELECT {shown} FROM conversation_partner p {joined}\
          WHERE p.user_id = $1 AND p.last_position < $2 ORDER BY p.last_position DESC LIMIT $3",
-        partner_columns()
     );
     let statement = Statement::from_sql_and_values(
         db.get_database_backend(),
@@ -193,34 +322,13 @@ pub(super) async fn partners(
         [viewer.into(), before.into(), as_i64(limit).into()],
     );
     let rows = db.query_all_raw(statement).await?;
-    rows.iter()
-        .filter_map(|row| partner_of(row).transpose())
-        .collect()
-}
-
-fn partner_columns() -> String {
-    [
-        columns::<conversation_partner::Entity>("p", "p_"),
-        columns::<message::Entity>("m", "m_"),
-        columns::<user::Entity>("v", "v_"),
-        columns::<user::Entity>("u", "u_"),
-    ]
-    .join(", ")
-}
-
-fn partner_of(row: &QueryResult) -> Result<Option<Partner>, Error> {
-    let Some(side) = conversation_partner::Model::from_query_result_optional(row, "p_")? else {
-        return Ok(None);
-    };
-    let viewer = Arc::new(user::Model::from_query_result(row, "v_")?);
-    let partner = Arc::new(user::Model::from_query_result(row, "u_")?);
-    let users: Users = [viewer, partner.clone()].into_iter().collect();
-    let last_message = Message::join(message::Model::from_query_result(row, "m_")?, &users)?;
-    Ok(Some(Partner {
-        row: side,
-        user: partner,
-        last_message,
-    }))
+    let sides = rows
+        .iter()
+        .filter_map(|row| SideRow::at(row, 0, last_messages).transpose());
+    let sides = sides.collect::<Result<Vec<_>, _>>()?;
+    let people = sides.iter().flat_map(SideRow::people);
+    let users = store.people.load(db, people).await?;
+    sides.into_iter().map(|side| side.join(&users)).collect()
 }
 
 /// What stands as one user's inbox.

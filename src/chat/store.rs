@@ -15,6 +15,7 @@ use sea_orm::{
 
 use super::{
     error::Trouble,
+    people::People,
     primary::Primary,
     reader::{Pool, Reader, close, forget_prepared, in_time, note, present},
     url::DatabaseUrl,
@@ -36,6 +37,8 @@ pub struct StoreOptions {
     pub writers: u32,
     /// How long to wait for a connection before the database counts as away.
     pub acquire_timeout: Duration,
+    /// How long a user's name may be shown as it was, once another server changed it.
+    pub name_life: Duration,
     /// How long a statement that reads may take before the database counts as away.
     pub read_timeout: Duration,
     /// PostgreSQL: whether a pooler may hand every transaction another connection.
@@ -45,7 +48,7 @@ pub struct StoreOptions {
 }
 
 /// How long a transaction on PostgreSQL may hold things up, in milliseconds; 0 is without end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
     /// Waiting for one lock.
     pub(crate) lock: u32,
@@ -61,6 +64,13 @@ impl Patience {
         lock: 0,
         statement: 0,
         idle: 0,
+    };
+
+    /// For a caller who waits for an answer: a stuck transaction, ours or another's, must not hold anybody up for long.
+    pub(crate) const CALLER: Self = Self {
+        lock: 500,
+        statement: 5_000,
+        idle: 2_000,
     };
 
     /// Whoever runs something by hand wants it done: it waits longer for a lock than a sender does, takes as long as it
@@ -86,6 +96,8 @@ pub struct Store {
     pub(crate) read: Reader,
     write: Pool,
     pub(crate) backend: DbBackend,
+    /// Who was read or written about lately.
+    pub(super) people: People,
     /// PostgreSQL: which host takes writes, and whether one does.
     primary: Option<Primary>,
     options: StoreOptions,
@@ -128,6 +140,7 @@ impl Store {
             },
             write: Pool::new(write),
             backend,
+            people: People::new(options.name_life),
             primary,
             options,
         })
@@ -189,7 +202,9 @@ impl Store {
         let url = options.url.hosts().first();
         let mut connect = ConnectOptions::new(url.map_or(options.url.as_str(), String::as_str));
         if let Some(primary) = primary {
-            primary.guard(&mut connect, host);
+            // A pooler's connections are not ours to set up.
+            let patience = (!read_only && !options.pooled).then_some(Patience::CALLER);
+            primary.guard(&mut connect, host, patience);
         }
         connect
             .max_connections(if read_only {
@@ -287,8 +302,9 @@ impl Store {
         Ok(pending.is_empty())
     }
 
-    /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. Its patience is
-    /// set by the transaction itself, so that a pooler between may hand each one another connection.
+    /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. A caller's patience
+    /// is that of the connections themselves, which saves a round trip; any other, and every one where a pooler between may
+    /// hand each transaction another connection, is set by the transaction.
     pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
         present(self.primary.as_ref())?;
         let begun = self.begin_with(patience).await;
@@ -305,6 +321,9 @@ impl Store {
             return self.write.get().begin_with_options(options).await;
         }
         let tx = self.write.get().begin().await?;
+        if patience == Patience::CALLER && !self.options.pooled {
+            return Ok(tx);
+        }
         let Patience {
             lock,
             statement,
@@ -331,7 +350,9 @@ impl Store {
         }
         let tx = self.write.get().begin().await?;
         let sql = format!(
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY{}",
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
+             SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_hashjoin = on; \
+             SET LOCAL enable_mergejoin = on; SET LOCAL enable_seqscan = on{}",
             forget_prepared(self.options.pooled)
         );
         tx.execute_unprepared(&sql).await?;

@@ -10,11 +10,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult, QueryResu
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id,
-    error::is_not_offered,
-    other_than,
-    query::{self, Users},
-    rows::Rows,
+    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id, error::is_not_offered,
+    other_than, query, rows::Rows,
 };
 use crate::signals::Listener;
 
@@ -330,7 +327,7 @@ impl SignalStream {
         let people = messages
             .values()
             .flat_map(|m| [m.sender_id, m.recipient_id]);
-        let users = Users::load(db, people).await?;
+        let users = self.chat.people(people).await?;
         let mut signals = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(row) = messages.get(&place(entry)) else {

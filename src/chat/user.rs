@@ -99,24 +99,23 @@ impl Chat {
     }
 }
 
-/// An import may hold these rows for long: whoever waits for it is refused rather than keeping a connection from others.
-const PATIENCE: Patience = Patience {
-    lock: 500,
-    statement: 5_000,
-    idle: 2_000,
-};
-
 /// How long a user's arrival may take before the database counts as away.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
 /// A transaction of its own, before any batch's locks: rows in the order of their ids, so that two cannot deadlock.
 async fn store(store: &Store, arrivals: &[Arrival<'_>], now: i64) -> Result<(), Error> {
     let stored = async {
-        let tx = store.begin(PATIENCE).await?;
+        let tx = store.begin(Patience::CALLER).await?;
         insert(&tx, arrivals, now).await?;
         tx.commit().await
     };
-    Ok(store.in_time(ARRIVAL, stored).await?)
+    let stored = store.in_time(ARRIVAL, stored).await;
+    // Also what got no answer may be stored.
+    let ids = arrivals
+        .iter()
+        .map(|arrival| user_id(arrival.subject.as_str()));
+    store.people.forget(ids);
+    Ok(stored?)
 }
 
 async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) -> Result<(), DbErr> {

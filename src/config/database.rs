@@ -36,6 +36,9 @@ pub struct Database {
     /// Seconds that one reading statement may take before the database counts as away.
     #[arg(long, env = "READ_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
     pub read_timeout: Duration,
+    /// Seconds for which a user's name may still be shown as it was, where another server changed it; 0 asks each time.
+    #[arg(long, env = "NAME_LIFE", default_value = "2", value_parser = parse_seconds)]
+    pub name_life: Duration,
     /// SQLite: `full` waits for the disk at every commit; `normal` may lose the last commits when the power fails.
     #[arg(long, env = "SQLITE_SYNCHRONOUS", default_value = "full", value_enum)]
     pub sqlite_synchronous: Synchronous,
@@ -73,6 +76,7 @@ impl Database {
             writers: self.writers,
             acquire_timeout: self.connect_timeout,
             read_timeout: self.read_timeout,
+            name_life: self.name_life,
             pooled: self.database_pooled,
             sqlite_full_sync: self.sqlite_synchronous == Synchronous::Full,
         }

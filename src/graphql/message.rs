@@ -4,7 +4,7 @@ use entity::signal::Kind;
 use super::{
     Error,
     caller::viewer,
-    partner::{ConversationPartner, Inbox, SideOf},
+    partner::{ConversationPartner, Inbox, SideOf, count},
     scalar::DateTime,
     user::User,
 };
@@ -23,7 +23,7 @@ impl Message {
 
     /// 1, 2, 3 … within its conversation: the order. Sort by it, never by time.
     async fn sequence(&self) -> i32 {
-        i32::try_from(self.0.row.seq).unwrap_or(i32::MAX)
+        count(self.0.row.seq)
     }
 
     /// Who sent it.
@@ -58,7 +58,7 @@ impl Message {
 
     /// `<sender's username>: <content>`.
     async fn formatted(&self) -> String {
-        format!("{}: {}", self.0.sender.username, self.0.row.content)
+        self.0.formatted()
     }
 
     /// The sender's own id for this message, for the sender's own clients; null to everyone else, and where none was given.

@@ -3,6 +3,7 @@
 mod caller;
 mod connection;
 mod conversation;
+mod direct;
 mod error;
 mod message;
 mod mutation;
@@ -75,6 +76,19 @@ impl Api {
         let prologue = self.prologue(&operation, &caller).await;
         let request = self.request(operation, caller).data(prologue);
         self.schema.execute(request).await
+    }
+
+    /// The whole answer to a query for nothing but one page, as JSON, or how that failed; nothing for everything else.
+    pub async fn write(
+        &self,
+        operation: &Operation,
+        caller: &Caller,
+    ) -> Option<Result<Vec<u8>, Response>> {
+        let Caller::User(viewer) = caller else {
+            return None;
+        };
+        let page = direct::Page::of(operation)?;
+        Some(page.write(&self.chat, viewer).await)
     }
 
     /// Runs a subscription; the first response tells where it was refused.

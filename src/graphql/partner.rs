@@ -37,11 +37,7 @@ pub(crate) struct ConversationPartner(pub(crate) chat::Partner);
 impl ConversationPartner {
     /// Opaque; starts with `dm_p`; stable.
     pub(crate) async fn id(&self) -> ID {
-        let id = NodeId::ConversationPartner {
-            user: self.0.row.user_id,
-            partner: self.0.row.partner_id,
-        };
-        ID(id.to_string())
+        ID(self.0.node_id().to_string())
     }
 
     /// The other one.
@@ -55,8 +51,11 @@ impl ConversationPartner {
     }
 
     /// The conversation's latest message, whoever sent it.
-    async fn last_message(&self) -> Message {
-        Message(self.0.last_message.clone())
+    #[expect(clippy::unused_async, reason = "resolvers that may fail are async")]
+    async fn last_message(&self) -> Result<Message, Error> {
+        let last_message = self.0.last_message.clone();
+        let left_out = || chat::Error::internal("a last message is asked for that was left out");
+        Ok(Message(last_message.ok_or_else(left_out)?))
     }
 }
 

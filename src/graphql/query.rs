@@ -11,7 +11,7 @@ use super::{
     partner::{ConversationPartner, Inbox, SideOf},
     user::User,
 };
-use crate::chat::{Chat, MessageId, NodeId, PageSize, user_id};
+use crate::chat::{Chat, LastMessages, MessageId, NodeId, PageSize, user_id};
 
 /// Anything with an id of its own. Ids of messages, conversation partners and inboxes are opaque, start with `dm_` and
 /// name their type; a user's is the host application's own.
@@ -192,7 +192,9 @@ async fn conversation_partners(
 ) -> Result<ConversationPartnerConnection, Error> {
     let viewer = viewer(ctx)?.id;
     let size = PageSize::parse(first, "first")?;
-    let page = chat(ctx).partners(viewer, size, after).await?;
+    let page = chat(ctx)
+        .partners(viewer, size, after, LastMessages::Shown)
+        .await?;
     Ok(ConversationPartnerConnection(page))
 }
 

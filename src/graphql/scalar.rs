@@ -1,3 +1,5 @@
+use std::fmt;
+
 use async_graphql::{Description, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 
 /// A moment in UTC, as RFC 3339 writes it, to the millisecond: `2026-11-22T10:28:53.125Z`.
@@ -19,7 +21,13 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
-        Value::String(format!("{moment:.3}"))
+        write!(f, "{moment:.3}")
     }
 }

@@ -27,9 +27,16 @@ impl MediaType {
     }
 }
 
+pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("answers are JSON")
+}
+
 /// A body with its media type.
 pub(super) fn json(status: StatusCode, media_type: MediaType, body: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(body).expect("answers are JSON");
+    written(status, media_type, to_json(body))
+}
+
+fn written(status: StatusCode, media_type: MediaType, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response
@@ -39,12 +46,8 @@ pub(super) fn json(status: StatusCode, media_type: MediaType, body: &impl Serial
 }
 
 /// The answer to a request that was run.
-pub(super) fn ran(
-    media_type: MediaType,
-    body: &impl Serialize,
-    has_side_effects: bool,
-) -> Response {
-    let mut response = json(StatusCode::OK, media_type, body);
+pub(super) fn ran(media_type: MediaType, body: Vec<u8>, has_side_effects: bool) -> Response {
+    let mut response = written(StatusCode::OK, media_type, body);
     // What one person reads is for no shared cache, and what marked something is not to be taken from any.
     let cached = if has_side_effects {
         "no-store"

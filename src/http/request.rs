@@ -132,11 +132,11 @@ async fn run(
         ));
     }
     if prepared.kind != OperationType::Subscription {
-        let response = server.run(prepared, caller).await;
         return Ok(if accepts.events_first {
-            events::single(&response)
+            events::single(&server.run(prepared, caller).await)
         } else {
-            answer::ran(accepts.answer_or_json(), &response, has_side_effects)
+            let body = server.answer(prepared, caller).await;
+            answer::ran(accepts.answer_or_json(), body, has_side_effects)
         });
     }
     if accepts.events {

@@ -7,7 +7,7 @@ use async_graphql::Response;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
 
 use super::{
-    Server,
+    Server, answer,
     gate::{Prepared, Shape},
 };
 use crate::graphql::{Caller, Error, Progress};
@@ -40,6 +40,24 @@ impl Server {
         let response = async move { server.run(prepared, caller).await }.boxed();
         let next = stream::once(response).map(Told::Next);
         next.chain(stream::iter([Told::Complete])).boxed()
+    }
+
+    /// The answer to a request, as JSON.
+    pub(super) async fn answer(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Vec<u8> {
+        let written = if prepared.shape.is_whole() {
+            self.api.write(&prepared.operation, &caller).await
+        } else {
+            None
+        };
+        let response = match written {
+            Some(Ok(answer)) => return answer,
+            Some(Err(mut failed)) => {
+                prepared.shape.complete(&mut failed);
+                failed
+            }
+            None => self.run(prepared, caller).await,
+        };
+        answer::to_json(&response)
     }
 
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs

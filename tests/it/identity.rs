@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use directmessages::auth::Tokens;
 use serde_json::{Value, json};
 
-use crate::harness::{database::TestDatabase, server::TestServer, user::User};
+use crate::harness::{database::TestDatabase, server::TestServer, until, user::User};
 
 const UPSERT: &str = "mutation ($users: [UserInput!]!) { upsertUsers(input: { users: $users }) { users { id username } } }";
 const NAME: &str = "query ($id: ID!) { user(id: $id) { username } }";
@@ -144,6 +144,31 @@ on_both_databases! {
         assert_eq!(name_of(&server.bearer(Some(nameless)), "ann").await, "Ann A.");
         let newer = token(&json!({ "sub": "ann", "exp": now() + 60, "iat": now() + 4, "preferred_username": "Newer" }));
         assert_eq!(name_of(&server.bearer(Some(newer)), "ann").await, "Newer");
+    }
+
+    async fn a_new_name_shows_at_once_here_and_soon_elsewhere(database: &TestDatabase) {
+        let here = TestServer::on(database, &[]).await;
+        let there = TestServer::on(database, &["--name-life", "0.5"]).await;
+        let (ann, ben) = (here.user("ann").await, here.user("ben").await);
+        ann.send(&ben, "Hello").await;
+        let elsewhere = ben.at(there.address);
+        let shown = async |ben: &User| {
+            let query = "{ unreadMessages { nodes { formatted } } }";
+            let data = ben.data(query, json!({})).await;
+            data["unreadMessages"]["nodes"][0]["formatted"].as_str().unwrap().to_owned()
+        };
+        for name in ["Ann", "Ann A.", "Ann B."] {
+            // What was shown before is not shown again.
+            shown(&ben).await;
+            shown(&elsewhere).await;
+            let users = json!({ "users": [{ "id": "ann", "username": name }] });
+            here.service().data(UPSERT, users).await;
+            let expected = format!("{name}: Hello");
+            assert_eq!(shown(&ben).await, expected);
+            until("the other server shows it", async || shown(&elsewhere).await == expected).await;
+        }
+        here.stop().await;
+        there.stop().await;
     }
 
     async fn only_the_host_upserts_users(server: &TestServer) {

@@ -66,6 +66,8 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
             "entity",
             "futures_util",
             "jiff",
+            "serde",
+            "serde_json",
             "tokio",
             "tracing",
             "uuid",

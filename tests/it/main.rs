@@ -21,6 +21,7 @@ mod college;
 mod crash;
 mod database_url;
 mod dev;
+mod direct;
 mod disk;
 mod distributed;
 mod documents;

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
@@ -53,7 +53,16 @@ pub(crate) struct Read {
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Sent(Box<Message>),
-    Read(usize),
+    Read(TurnedRead),
+}
+
+/// What a read turned read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TurnedRead {
+    /// How many messages.
+    pub(crate) count: usize,
+    /// When each was, by its `seq`; without those of an attempt whose COMMIT got no answer.
+    pub(crate) at: BTreeMap<i64, i64>,
 }
 
 impl Action {

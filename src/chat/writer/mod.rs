@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
     batch::insert_messages,
-    command::{Read, Send},
+    command::{Read, Send, TurnedRead},
 };
 use self::{
     command::{Action, Command, Outcome},
@@ -96,10 +96,10 @@ impl Writer {
         }
     }
 
-    /// Marks a stretch of a conversation as read, and answers with how many messages it turned read.
-    pub(crate) async fn read(&self, read: Read) -> Result<usize, Error> {
+    /// Marks a stretch of a conversation as read, and answers with the messages that it turned read.
+    pub(crate) async fn read(&self, read: Read) -> Result<TurnedRead, Error> {
         match self.submit(Action::Read(read)).await? {
-            Outcome::Read(count) => Ok(count),
+            Outcome::Read(turned) => Ok(turned),
             Outcome::Sent(_) => Err(Error::internal("a read was answered like a send")),
         }
     }

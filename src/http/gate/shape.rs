@@ -50,6 +50,11 @@ impl Shape {
         self.fields.len() > self.refused.len()
     }
 
+    /// Whether every root field that was asked for is run.
+    pub(in crate::http) fn is_whole(&self) -> bool {
+        self.refused.is_empty()
+    }
+
     /// Puts an answer right: failed keys present as null, null of a non-null type carried up, keys in the document's order,
     /// every error with its code and place.
     pub(in crate::http) fn complete(&self, response: &mut Response) {

@@ -112,6 +112,7 @@ async fn examine(image: &[Vec<u8>; 2], name: &Path) -> BTreeSet<String> {
         writers: 1,
         acquire_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(10),
+        name_life: Duration::from_secs(2),
         sqlite_full_sync: false,
         pooled: false,
     };

@@ -213,6 +213,7 @@ pub(crate) async fn migrate(url: &str) {
         writers: 1,
         acquire_timeout: Duration::from_secs(30),
         read_timeout: Duration::from_secs(30),
+        name_life: Duration::from_secs(2),
         pooled: false,
         sqlite_full_sync: false,
     })

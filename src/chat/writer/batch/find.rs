@@ -6,11 +6,12 @@ use entity::message;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, FromQueryResult as _};
 use uuid::Uuid;
 
-use super::{Batch, End, TurnedRead, Verdict, as_i64};
+use super::{Batch, Change, End, Verdict, as_i64};
 use crate::chat::{
     Error,
     inbox::{self, Locking},
-    query::{self, Users},
+    people::People,
+    query,
     rows::Rows,
     writer::command::{Action, Read, Send},
 };
@@ -140,13 +141,17 @@ impl Batch<'_> {
     }
 
     /// The people of every message that is answered with, in one go for the whole batch.
-    pub(super) async fn load_users(&mut self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    pub(super) async fn load_users(
+        &mut self,
+        tx: &DatabaseTransaction,
+        people: &People,
+    ) -> Result<(), DbErr> {
         let new = self
             .sends()
             .flat_map(|(_, send)| [send.sender, send.recipient]);
         let before = self.sent_before.iter();
         let before = before.flat_map(|(_, sent)| [sent.sender_id, sent.recipient_id]);
-        self.users = Users::load(tx, new.chain(before)).await?;
+        self.users = people.load(tx, new.chain(before)).await?;
         Ok(())
     }
 
@@ -171,13 +176,13 @@ impl Batch<'_> {
             "UPDATE message SET read_at = CASE WHEN message.sent_at > r.now THEN message.sent_at ELSE r.now END \
              FROM {rows} WHERE message.conversation_id = r.conversation_id AND message.seq > r.after_seq \
              AND message.seq <= r.up_to AND message.recipient_id = r.viewer AND message.read_at IS NULL \
-             RETURNING message.conversation_id, message.seq, message.sender_id, message.recipient_id",
+             RETURNING message.conversation_id, message.seq, message.sender_id, message.recipient_id, message.read_at",
         );
         let mut turned = tx
             .query_all_raw(statement)
             .await?
             .iter()
-            .map(|row| TurnedRead::from_query_result(row, ""))
+            .map(|row| Change::from_query_result(row, ""))
             .collect::<Result<Vec<_>, _>>()?;
         turned.sort_by_key(|message| message.seq);
         for message in turned {

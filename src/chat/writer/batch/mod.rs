@@ -16,7 +16,7 @@ use entity::{message, signal::Kind};
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 use uuid::Uuid;
 
-use super::command::{Action, Command, Outcome, Read, Send};
+use super::command::{Action, Command, Outcome, Read, Send, TurnedRead};
 use crate::{
     chat::{Error, Message, Store, error::Trouble, inbox::Locking, query::Users, store::Patience},
     signals::Hints,
@@ -60,7 +60,7 @@ pub(super) async fn store(
     batch.lock(&tx, locking).await?;
     batch.fold();
     batch.look_up(&tx).await?;
-    batch.load_users(&tx).await?;
+    batch.load_users(&tx, &store.people).await?;
     batch.mark_read(&tx, now).await?;
     batch.number(now);
     let ends = batch.write(&tx).await?;
@@ -73,15 +73,8 @@ pub(super) async fn store(
     Ok(verdicts)
 }
 
-/// A stuck transaction, ours or another's, must not hold anybody up for long.
-const PATIENCE: Patience = Patience {
-    lock: 500,
-    statement: 5_000,
-    idle: 2_000,
-};
-
 async fn begin(store: &Store) -> Result<DatabaseTransaction, Failure> {
-    let tx = store.begin(PATIENCE).await;
+    let tx = store.begin(Patience::CALLER).await;
     tx.map_err(|error| match (&error, Trouble::of(&error)) {
         (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), _) | (_, Trouble::Busy) => {
             Failure::Unconnected(error)
@@ -110,7 +103,7 @@ struct Batch<'a> {
     /// Those of them that have no message yet.
     new_conversations: HashSet<Uuid>,
     /// The messages that each read turned read, as they were found.
-    read: HashMap<usize, Vec<TurnedRead>>,
+    read: HashMap<usize, Vec<Change>>,
     /// What was sent before under the same client id.
     sent_before: Vec<(usize, message::Model)>,
     /// Everybody whom an answer shows.
@@ -128,12 +121,14 @@ struct End {
     sent_at: i64,
 }
 
+/// A message that was sent, or turned read.
 #[derive(Debug, FromQueryResult)]
-struct TurnedRead {
+struct Change {
     conversation_id: Uuid,
     seq: i64,
     sender_id: Uuid,
     recipient_id: Uuid,
+    read_at: Option<i64>,
 }
 
 /// What one message's change adds to the logs of both its users: each user's part counts from that user's last position.
@@ -193,9 +188,16 @@ impl<'a> Batch<'a> {
         let mut turned: HashMap<usize, BTreeSet<i64>> = HashMap::new();
         for (index, read) in reads {
             let messages = self.read.remove(&index).unwrap_or_default();
+            let at = messages
+                .iter()
+                .filter_map(|message| Some((message.seq, message.read_at?)));
             let mut seqs: BTreeSet<i64> = messages.iter().map(|message| message.seq).collect();
             seqs.extend(&read.maybe_stored);
-            self.verdicts[index] = Some(Verdict::Done(Outcome::Read(seqs.len())));
+            let turned_read = TurnedRead {
+                count: seqs.len(),
+                at: at.collect(),
+            };
+            self.verdicts[index] = Some(Verdict::Done(Outcome::Read(turned_read)));
             turned.insert(index, seqs);
         }
         for (index, message) in self.messages.into_iter().chain(self.sent_before) {

@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 use entity::{message, signal::Kind};
 use uuid::Uuid;
 
-use super::{Batch, End, Signal, TurnedRead};
+use super::{Batch, Change, End, Signal};
 use crate::chat::writer::command::Send;
 
 impl Batch<'_> {
     /// Gives every message its `seq` and every signal its place, in the order of the commands.
     pub(super) fn number(&mut self, now: i64) {
-        let mut events: BTreeMap<usize, Vec<(Kind, TurnedRead)>> = BTreeMap::new();
+        let mut events: BTreeMap<usize, Vec<(Kind, Change)>> = BTreeMap::new();
         for (index, messages) in std::mem::take(&mut self.read) {
             let read = messages.into_iter().map(|message| (Kind::Read, message));
             events.insert(index, read.collect());
@@ -36,11 +36,12 @@ impl Batch<'_> {
                     recipient_position: 0,
                 },
             ));
-            let sent = TurnedRead {
+            let sent = Change {
                 conversation_id: send.conversation,
                 seq: end.seq,
                 sender_id: send.sender,
                 recipient_id: send.recipient,
+                read_at: None,
             };
             events.insert(index, vec![(Kind::Sent, sent)]);
         }
