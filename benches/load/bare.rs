@@ -17,8 +17,8 @@ use axum::{
 use mimalloc::MiMalloc;
 use serde::Serialize;
 use sqlx::{
-    PgPool, Row as _,
-    postgres::{PgPoolOptions, PgRow},
+    ConnectOptions as _, PgPool, Row as _,
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use uuid::Uuid;
 
@@ -69,10 +69,12 @@ impl Bare {
 
 /// What the process does, until it is killed.
 pub(crate) async fn serve(url: &str, port: u16) {
-    // As many connections as the server has.
+    // As the server has it.
+    let options: PgConnectOptions = url.parse().unwrap();
     let pool = PgPoolOptions::new()
         .max_connections(8)
-        .connect(url)
+        .test_before_acquire(false)
+        .connect_with(options.disable_statement_logging())
         .await
         .unwrap();
     let users = sqlx::query("SELECT id, subject, username FROM \"user\"")

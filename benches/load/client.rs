@@ -70,21 +70,25 @@ impl Calls {
 /// What came of a load.
 #[derive(Default)]
 pub(crate) struct Answered {
+    /// Of every request that began in the time.
     pub(crate) latencies: Vec<Duration>,
     pub(crate) errors: usize,
-    pub(crate) time: Duration,
+    /// How many were answered well in the time.
+    well: usize,
+    time: Duration,
 }
 
 impl Answered {
     pub(crate) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.errors += other.errors;
+        self.well += other.well;
         self.time += other.time;
     }
 
     #[expect(clippy::cast_precision_loss, reason = "below 2^52")]
     pub(crate) fn per_second(&self) -> f64 {
-        self.latencies.len() as f64 / self.time.as_secs_f64()
+        self.well as f64 / self.time.as_secs_f64()
     }
 }
 
@@ -107,13 +111,14 @@ pub(crate) async fn load<T>(
                 let start = Instant::now();
                 let well = ask(&mut connection, call).await;
                 let end = Instant::now();
-                if end > from + time {
-                    break;
-                }
-                if start >= from {
+                let until = from + time;
+                if (from..until).contains(&start) {
                     answered.latencies.push(end - start);
                     answered.errors += usize::from(!well);
-                    answered.time = end - from;
+                    answered.well += usize::from(well && end < until);
+                }
+                if end >= until {
+                    break;
                 }
             }
             answered
@@ -121,15 +126,16 @@ pub(crate) async fn load<T>(
     }
     tokio::time::sleep_until(from.into()).await;
     let before = measured();
-    let mut all = Answered::default();
-    let mut longest = Duration::ZERO;
+    tokio::time::sleep_until((from + time).into()).await;
+    let after = measured();
+    let mut all = Answered {
+        time,
+        ..Answered::default()
+    };
     while let Some(answered) = tasks.join_next().await {
-        let answered = answered.unwrap();
-        longest = longest.max(answered.time);
-        all.add(answered);
+        all.add(answered.unwrap());
     }
-    all.time = longest;
-    (all, before, measured())
+    (all, before, after)
 }
 
 pub(crate) async fn connect(port: u16) -> SendRequest<Full<Bytes>> {

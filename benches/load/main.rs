@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 
 use self::{
@@ -61,14 +61,23 @@ struct Arguments {
     /// Where `load.json` and `load.svg` go.
     #[arg(long, default_value = "target/load")]
     out: PathBuf,
-    /// Only these operations, on PostgreSQL, without listeners.
+    /// Only these operations, without listeners.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Operation>,
+    /// Only on this database, without listeners.
+    #[arg(long)]
+    on: Option<Kind>,
     /// What cargo says.
     #[arg(long, hide = true)]
     bench: bool,
     #[command(subcommand)]
     role: Option<Role>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Postgresql,
+    Sqlite,
 }
 
 #[derive(Subcommand)]
@@ -91,20 +100,24 @@ async fn main() {
     };
     let mut report = Report::default();
     report::print_head();
-    for messages in &arguments.messages {
+    let is_on = |kind| arguments.on.is_none_or(|on| on == kind);
+    let sizes = arguments.messages.iter();
+    for messages in sizes.filter(|_| is_on(Kind::Postgresql)) {
         let data = Data::draw(*messages);
         let postgres = support::Guard::postgres(true);
         let url = postgres.url("postgres");
         let run = Run::on(&url, Some(postgres), &data).await;
         run.measure(operations, time, &mut report).await;
     }
-    let everything = arguments.only.is_empty();
-    if everything {
+    if is_on(Kind::Sqlite) {
         let data = Data::draw(arguments.messages[0]);
         let folder = support::Guard::folder();
         let url = format!("sqlite:{}/load.db", folder.path().display());
         let run = Run::on(&url, None, &data).await;
         run.measure(operations, time, &mut report).await;
+    }
+    let everything = arguments.only.is_empty() && arguments.on.is_none();
+    if everything {
         signals::measure(&mut report).await;
     }
     report.print_ratios();
@@ -164,6 +177,15 @@ impl<'a> Run<'a> {
             Some(_) => Some(Bare::start(&self.url).await),
             None => None,
         };
+        if let Some(bare) = &bare {
+            let fixed = Calls::again_and_again(vec![calls::fixed()]);
+            let mut load = Load::default();
+            load.add(&self, bare.port, &fixed, CONNECTIONS[0], time, server.pid())
+                .await;
+            let rate = load.answered.per_second();
+            println!("bare axum answers {rate:.0} requests/s with a fixed body");
+            report.fixed_per_second = Some(rate);
+        }
         for operation in operations {
             for connections in CONNECTIONS {
                 let row = self

@@ -99,7 +99,7 @@ fn bars(row: &Row) -> Vec<Bar> {
     let node = NODE.iter().find(|(name, _)| *name == row.operation);
     bars.extend(node.map(|(_, rate)| Bar {
         class: "other",
-        what: "a Node server",
+        what: "a Node server, in another run",
         rate: *rate,
     }));
     bars

@@ -10,6 +10,8 @@ use super::{CONNECTIONS, calls::Operation, picture};
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
+    /// What bare axum answers with a fixed body, over the first number of connections.
+    pub(crate) fixed_per_second: Option<f64>,
     pub(crate) starts: Vec<Start>,
     pub(crate) signals: Vec<Signals>,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Signals {
     /// From the answer of the send to the listener.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// From the request of the send to the listener.
+    /// From when the send was due to the listener.
     pub(crate) whole_p50_ms: f64,
     pub(crate) whole_p99_ms: f64,
 }
@@ -138,7 +140,7 @@ impl Signals {
     pub(crate) fn print(&self) {
         println!(
             "{} listeners: {:.1} KB each; {:.0} signals/s reach them p50 {:.2} ms, p99 {:.2} ms after the send's answer, \
-             p50 {:.2} ms, p99 {:.2} ms after its request",
+             p50 {:.2} ms, p99 {:.2} ms after it was due",
             self.listeners,
             self.kilobytes_each,
             self.per_second,

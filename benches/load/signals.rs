@@ -22,7 +22,7 @@ const SECONDS: u32 = 5;
 /// How many connections send.
 const SENDERS: u32 = 32;
 
-/// When a send was asked for and when it was answered, by its number.
+/// When a send was due and when it was answered, by its number.
 type Sends = Arc<Mutex<Vec<Option<(Instant, Instant)>>>>;
 
 pub(crate) async fn measure(report: &mut Report) {
@@ -75,7 +75,7 @@ async fn with(url: &str, listeners: usize) -> Signals {
         });
         times.collect::<Vec<_>>()
     };
-    let mut whole = times(|(asked, _)| asked);
+    let mut whole = times(|(due, _)| due);
     let mut after = times(|(_, answered)| answered);
     #[expect(clippy::cast_precision_loss, reason = "below 2^52")]
     Signals {
@@ -125,8 +125,7 @@ async fn send(port: u16, sender: u32, count: u32, listeners: usize, start: Insta
             token: Some(token.parse().unwrap()),
             body: Some(body.into()),
         };
-        let asked = Instant::now();
         assert!(ask(&mut connection, &call).await, "a send is answered");
-        sends.lock().unwrap()[number as usize] = Some((asked, Instant::now()));
+        sends.lock().unwrap()[number as usize] = Some((due, Instant::now()));
     }
 }

@@ -37,6 +37,7 @@ impl Drop for Server {
 impl Server {
     /// `serve` without rates, once it is ready.
     pub(crate) async fn start(url: &str, flags: &[&str]) -> Self {
+        let http = reqwest::Client::new();
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_directmessages"))
             .args(["serve", "--jwt-secret", SECRET, "--database-url", url])
@@ -47,9 +48,12 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let http = reqwest::Client::new();
         let ready = format!("http://127.0.0.1:{port}/health/ready");
-        while http.get(&ready).send().await.is_err() {
+        let is_ready = async || {
+            let answer = http.get(&ready).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        while !is_ready().await {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Self { child, port, http }

@@ -183,7 +183,7 @@ impl Chat {
             message.read_at = Some(*read_at);
             return self.with_users(message).await;
         }
-        // Somebody else was faster.
+        // Somebody else was faster, or an attempt of ours whose COMMIT got no answer.
         let read = self.visible(viewer, id).await?;
         self.with_users(read.ok_or(Error::MessageNotFound)?).await
     }

@@ -1,10 +1,7 @@
 //! Users as they were a moment ago: what shows people need not ask who they are each time.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,7 +22,7 @@ pub(super) struct People {
     seen: Arc<Cache<Uuid, Seen>>,
     life: Duration,
     /// How often this server changed somebody: what was read before may be old by now.
-    changes: Arc<AtomicU64>,
+    changes: Arc<Mutex<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,24 +56,47 @@ impl People {
                 _ => missing.push(id),
             }
         }
-        let changes = self.changes.load(Ordering::SeqCst);
-        for user in Users::load(db, missing).await? {
+        if missing.is_empty() {
+            return Ok(users);
+        }
+        let before = *self.changes();
+        let loaded = Users::load(db, missing).await?;
+        // Nobody is changed while these are kept.
+        let changes = self.changes();
+        for user in loaded {
             users.insert(user.clone());
-            let id = user.id;
-            self.seen.insert(id, Seen { user, at: now });
-            // Kept first and looked at then: whoever changes the user meanwhile forgets it after that, or is seen here.
-            if self.changes.load(Ordering::SeqCst) != changes {
-                self.seen.remove(&id);
+            if *changes == before {
+                self.seen.insert(user.id, Seen { user, at: now });
             }
         }
         Ok(users)
     }
 
-    /// Asks for these users anew from now on: they were just changed.
-    pub(super) fn forget(&self, ids: impl IntoIterator<Item = Uuid>) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        for id in ids {
-            self.seen.remove(&id);
+    /// Asks for these users anew once this is dropped: they are about to be changed, and may be where that broke off.
+    pub(super) fn change(&self, ids: Vec<Uuid>) -> Change {
+        Change {
+            people: self.clone(),
+            ids,
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Users who are being changed.
+pub(super) struct Change {
+    people: People,
+    ids: Vec<Uuid>,
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        let mut changes = self.people.changes();
+        *changes += 1;
+        for id in &self.ids {
+            self.people.seen.remove(id);
         }
     }
 }

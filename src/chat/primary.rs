@@ -26,10 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    error::Trouble,
-    store::{Patience, StoreOptions},
-};
+use super::{error::Trouble, store::StoreOptions};
 
 /// How long to wait before the hosts are looked at again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -75,32 +72,9 @@ impl Primary {
         })))
     }
 
-    /// Has a pool connect to a host, and refuse it where nothing can be written there. With a patience, whatever begins there
-    /// has it, and is READ COMMITTED.
-    pub(super) fn guard(
-        &self,
-        connect: &mut ConnectOptions,
-        host: usize,
-        patience: Option<Patience>,
-    ) {
+    /// Has a pool connect to a host, and refuse it where nothing can be written there.
+    pub(super) fn guard(&self, connect: &mut ConnectOptions, host: usize) {
         let host = self.0.hosts[host].clone();
-        let host = match patience {
-            Some(Patience {
-                lock,
-                statement,
-                idle,
-            }) => host.options([
-                ("default_transaction_isolation", "read committed".to_owned()),
-                ("lock_timeout", lock.to_string()),
-                ("statement_timeout", statement.to_string()),
-                ("idle_in_transaction_session_timeout", idle.to_string()),
-                // A batch finds its few rows by their keys, whatever the tables' statistics say.
-                ("enable_hashjoin", "off".to_owned()),
-                ("enable_mergejoin", "off".to_owned()),
-                ("enable_seqscan", "off".to_owned()),
-            ]),
-            None => host,
-        };
         connect
             .map_sqlx_postgres_opts(move |_| host.clone())
             .map_sqlx_postgres_pool_opts(|pool| {

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Error, MessageId, NodeId, Store, reader::Reader, rows::Rows};
+use super::{ClientMessageId, Error, MessageId, NodeId, Store, reader::Reader, rows::Rows};
 
 /// `alias.column AS prefixcolumn, …` for every column of a table, to be read back by the same prefix.
 pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
@@ -38,6 +38,13 @@ impl Message {
     #[must_use]
     pub fn formatted(&self) -> String {
         format!("{}: {}", self.sender.username, self.row.content)
+    }
+
+    /// The sender's own id for this message, to the sender; nothing to everyone else, and where none was given.
+    #[must_use]
+    pub fn client_message_id(&self, viewer: Uuid) -> Option<&str> {
+        let given = ClientMessageId::given(&self.row.client_message_id);
+        given.filter(|_| self.row.sender_id == viewer)
     }
 
     /// Joins a row to its two users.
@@ -201,7 +208,7 @@ impl Partner {
 pub enum LastMessages {
     /// With them.
     Shown,
-    /// Without, which costs a third.
+    /// Without.
     LeftOut,
 }
 
@@ -262,12 +269,12 @@ pub(super) async fn sides(
 ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
     let db = &store.read;
     let sql = format!(
-        "SELECT r.viewer_id, r.partner_id, i.unread_count AS inbox_unread_count, {}, {} FROM {{rows}} \
+        "SELECT r.viewer_id, r.partner_id, i.unread_count, {}, {} FROM {{rows}} \
          JOIN inbox i ON i.user_id = r.viewer_id \
          LEFT JOIN conversation_partner p ON p.user_id = r.viewer_id AND p.partner_id = r.partner_id \
          LEFT JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq",
-        columns::<conversation_partner::Entity>("p", "p_"),
-        columns::<message::Entity>("m", "m_"),
+        columns::<conversation_partner::Entity>("p", ""),
+        columns::<message::Entity>("m", ""),
     );
     let statement = Rows::default()
         .uuids("viewer_id", pairs.iter().map(|(viewer, _)| *viewer))
@@ -304,10 +311,10 @@ pub(super) async fn partners(
     last_messages: LastMessages,
 ) -> Result<Vec<Partner>, Error> {
     let db = &store.read;
-    let of_side = columns::<conversation_partner::Entity>("p", "p_");
+    let of_side = columns::<conversation_partner::Entity>("p", "");
     let (shown, joined) = match last_messages {
         LastMessages::Shown => (
-            format!("{of_side}, {}", columns::<message::Entity>("m", "m_")),
+            format!("{of_side}, {}", columns::<message::Entity>("m", "")),
             "JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq ",
         ),
         LastMessages::LeftOut => (of_side, ""),

@@ -90,6 +90,10 @@ pub(crate) fn now(backend: DbBackend) -> &'static str {
     }
 }
 
+/// What a caller asks finds few rows, by their keys, whatever the tables' statistics say: PostgreSQL would scan a table of a
+/// few thousand inboxes for thirty of them.
+const BY_KEY: &str = "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
 /// The two ways into the database: many connections that read, few that write.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -202,9 +206,7 @@ impl Store {
         let url = options.url.hosts().first();
         let mut connect = ConnectOptions::new(url.map_or(options.url.as_str(), String::as_str));
         if let Some(primary) = primary {
-            // A pooler's connections are not ours to set up.
-            let patience = (!read_only && !options.pooled).then_some(Patience::CALLER);
-            primary.guard(&mut connect, host, patience);
+            primary.guard(&mut connect, host);
         }
         connect
             .max_connections(if read_only {
@@ -231,7 +233,8 @@ impl Store {
                         SqliteSynchronous::Normal
                     })
                     .busy_timeout(Duration::from_secs(5))
-                    .pragma("wal_autocheckpoint", "4000")
+                    .pragma("wal_autocheckpoint", "2000")
+                    .pragma("cache_size", if read_only { "-4000" } else { "-16000" })
                     .pragma("query_only", if read_only { "on" } else { "off" })
             });
         Database::connect(connect).await
@@ -302,9 +305,8 @@ impl Store {
         Ok(pending.is_empty())
     }
 
-    /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. A caller's patience
-    /// is that of the connections themselves, which saves a round trip; any other, and every one where a pooler between may
-    /// hand each transaction another connection, is set by the transaction.
+    /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. Its patience is
+    /// set by the transaction itself, so that a pooler between may hand each one another connection.
     pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
         present(self.primary.as_ref())?;
         let begun = self.begin_with(patience).await;
@@ -321,9 +323,6 @@ impl Store {
             return self.write.get().begin_with_options(options).await;
         }
         let tx = self.write.get().begin().await?;
-        if patience == Patience::CALLER && !self.options.pooled {
-            return Ok(tx);
-        }
         let Patience {
             lock,
             statement,
@@ -332,7 +331,11 @@ impl Store {
         let sql = format!(
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock}; \
              SET LOCAL statement_timeout = {statement}; \
-             SET LOCAL idle_in_transaction_session_timeout = {idle}{}",
+             SET LOCAL idle_in_transaction_session_timeout = {idle}{}{}",
+            match patience {
+                Patience::CALLER => BY_KEY,
+                _ => "",
+            },
             forget_prepared(self.options.pooled)
         );
         tx.execute_unprepared(&sql).await?;
@@ -350,9 +353,7 @@ impl Store {
         }
         let tx = self.write.get().begin().await?;
         let sql = format!(
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-             SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_hashjoin = on; \
-             SET LOCAL enable_mergejoin = on; SET LOCAL enable_seqscan = on{}",
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY{}",
             forget_prepared(self.options.pooled)
         );
         tx.execute_unprepared(&sql).await?;

@@ -109,13 +109,11 @@ async fn store(store: &Store, arrivals: &[Arrival<'_>], now: i64) -> Result<(), 
         insert(&tx, arrivals, now).await?;
         tx.commit().await
     };
-    let stored = store.in_time(ARRIVAL, stored).await;
-    // Also what got no answer may be stored.
     let ids = arrivals
         .iter()
         .map(|arrival| user_id(arrival.subject.as_str()));
-    store.people.forget(ids);
-    Ok(stored?)
+    let _change = store.people.change(ids.collect());
+    Ok(store.in_time(ARRIVAL, stored).await?)
 }
 
 async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) -> Result<(), DbErr> {

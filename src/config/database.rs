@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Bounds, parse_seconds};
+use super::{Bounds, parse_pause, parse_seconds};
 use crate::chat::{DatabaseUrl, StoreOptions, WriterOptions};
 
 /// Which database, and how it is used.
@@ -36,8 +36,8 @@ pub struct Database {
     /// Seconds that one reading statement may take before the database counts as away.
     #[arg(long, env = "READ_TIMEOUT", default_value = "5", value_parser = parse_seconds)]
     pub read_timeout: Duration,
-    /// Seconds for which a user's name may still be shown as it was, where another server changed it; 0 asks each time.
-    #[arg(long, env = "NAME_LIFE", default_value = "2", value_parser = parse_seconds)]
+    /// Seconds for which lists and signals may still show a user's name as it was, once another server changed it; 0 asks each time.
+    #[arg(long, env = "NAME_LIFE", default_value = "2", value_parser = parse_pause)]
     pub name_life: Duration,
     /// SQLite: `full` waits for the disk at every commit; `normal` may lose the last commits when the power fails.
     #[arg(long, env = "SQLITE_SYNCHRONOUS", default_value = "full", value_enum)]

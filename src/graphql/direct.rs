@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     ConversationArguments, Error, Operation, caller::Viewer, partner::count, scalar::DateTime,
 };
-use crate::chat::{self, Chat, ClientMessageId, LastMessages, MessageId, NodeId, PageSize};
+use crate::chat::{self, Chat, LastMessages, MessageId, NodeId, PageSize};
 
 /// One page that an operation asks for.
 pub(super) struct Page<'a> {
@@ -355,10 +355,7 @@ impl Row for chat::Message {
             },
             MessageField::Unread => write_json(out, &row.read_at.is_none()),
             MessageField::Formatted => write_json(out, &self.formatted()),
-            MessageField::ClientMessageId => {
-                let given = ClientMessageId::given(&row.client_message_id);
-                write_json(out, &given.filter(|_| row.sender_id == viewer));
-            }
+            MessageField::ClientMessageId => write_json(out, &self.client_message_id(viewer)),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     scalar::DateTime,
     user::User,
 };
-use crate::chat::{self, ClientMessageId, MessageId, NodeId};
+use crate::chat::{self, MessageId, NodeId};
 
 /// A message from one user to another. Nobody else sees it.
 #[derive(Clone, Debug, Description)]
@@ -64,9 +64,7 @@ impl Message {
     /// The sender's own id for this message, for the sender's own clients; null to everyone else, and where none was given.
     #[expect(clippy::unused_async, reason = "resolvers that may fail are async")]
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<&str>, Error> {
-        let own = viewer(ctx)?.id == self.0.row.sender_id;
-        let given = ClientMessageId::given(&self.0.row.client_message_id);
-        Ok(given.filter(|_| own))
+        Ok(self.0.client_message_id(viewer(ctx)?.id))
     }
 }
 

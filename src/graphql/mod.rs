@@ -79,7 +79,7 @@ impl Api {
     }
 
     /// The whole answer to a query for nothing but one page, as JSON, or how that failed; nothing for everything else.
-    pub async fn write(
+    pub async fn page_as_json(
         &self,
         operation: &Operation,
         caller: &Caller,

@@ -45,7 +45,7 @@ impl Server {
     /// The answer to a request, as JSON.
     pub(super) async fn answer(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Vec<u8> {
         let written = if prepared.shape.is_whole() {
-            self.api.write(&prepared.operation, &caller).await
+            self.api.page_as_json(&prepared.operation, &caller).await
         } else {
             None
         };

@@ -1,10 +1,15 @@
 //! Pages that are written straight to JSON, beside the same operations through the schema: what comes by a request, and what
 //! comes by a socket, is the same to the byte.
 
+use entity::{conversation_partner, message};
 use fastrand::Rng;
-use serde_json::json;
+use sea_orm::{IdenStatic, Iterable};
+use serde_json::{Value, json};
 
-use crate::harness::{server::TestServer, socket::Socket, user::User};
+use crate::{
+    harness::{Fixture as _, server::TestServer, socket::Socket, user::User},
+    statements::{Log, logged},
+};
 
 /// How many documents are tried on each database.
 const DOCUMENTS: usize = 300;
@@ -27,13 +32,13 @@ on_both_databases! {
         let mut cursors = vec!["dm_nonsense".to_owned()];
         let (mut pages, mut failures) = (0, 0);
         for _ in 0..DOCUMENTS {
-            let query = Document { random: &mut random, cursors: &cursors }.query();
-            socket.subscribe("1", &query, json!({})).await;
+            let (query, variables) = Document { random: &mut random, cursors: &cursors, variables: json!({}) }.made();
+            socket.subscribe("1", &query, variables.clone()).await;
             let through_the_schema = socket.message().await["payload"].clone();
             assert_eq!(socket.message().await["type"], "complete");
-            let written = ann.ask(&query, json!({})).await.body;
+            let written = ann.ask(&query, variables.clone()).await.body;
             // As text: their keys are in one order, too.
-            assert_eq!(written.to_string(), through_the_schema.to_string(), "{query}");
+            assert_eq!(written.to_string(), through_the_schema.to_string(), "{query} {variables}");
             failures += usize::from(written.get("errors").is_some());
             pages += usize::from(written.get("errors").is_none());
             let cursor = written["data"].as_object().into_iter().flatten();
@@ -43,6 +48,73 @@ on_both_databases! {
         assert!(pages > DOCUMENTS / 4 && failures > DOCUMENTS / 20, "{pages} pages, {failures} failures");
         assert!(cursors.len() > DOCUMENTS / 20, "{} cursors", cursors.len());
     }
+}
+
+/// The one difference to be seen from outside: a list of partners through the schema always reads their last messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_written_and_a_socket_goes_through_the_schema() {
+    let database = logged().await;
+    let server = TestServer::on(&database, &[]).await;
+    let ann = populated(&server).await;
+    let log = Log {
+        database: &database.name,
+    };
+    let mut socket = Socket::of(&ann).await;
+    let mut reads_messages = async |query: &str, by_socket: bool| {
+        let before = log.asked().len();
+        if by_socket {
+            socket.subscribe("1", query, json!({})).await;
+            while socket.message().await["type"] != "complete" {}
+        } else {
+            ann.data(query, json!({})).await;
+        }
+        let statements = log.asked().split_off(before);
+        assert!(!statements.is_empty());
+        statements.iter().any(|sql| sql.contains("JOIN message"))
+    };
+    let without = "{ conversationPartners { nodes { id user { username } } } }";
+    assert!(!reads_messages(without, false).await);
+    assert!(reads_messages(without, true).await);
+    let with = "{ conversationPartners { nodes { lastMessage { id } } } }";
+    assert!(reads_messages(with, false).await);
+    let unknown = "{ conversationPartners { nodes { id } } viewer { id } }";
+    assert!(reads_messages(unknown, false).await);
+    server.stop().await;
+    database.finish().await;
+}
+
+/// Rows are read by the places of their columns.
+#[test]
+fn columns_stand_in_the_order_in_which_they_are_read() {
+    fn names<C: Iterable + IdenStatic>() -> Vec<&'static str> {
+        C::iter().map(|column| column.as_str()).collect()
+    }
+    assert_eq!(
+        names::<message::Column>(),
+        [
+            "conversation_id",
+            "seq",
+            "sender_id",
+            "recipient_id",
+            "content",
+            "sent_at",
+            "read_at",
+            "client_message_id",
+            "recipient_position"
+        ]
+    );
+    assert_eq!(
+        names::<conversation_partner::Column>(),
+        [
+            "user_id",
+            "partner_id",
+            "conversation_id",
+            "last_seq",
+            "last_position",
+            "unread_count",
+            "read_seq"
+        ]
+    );
 }
 
 /// Somebody with read and unread messages from and to several people, of whom one never wrote.
@@ -69,13 +141,34 @@ async fn populated(server: &TestServer) -> User {
 struct Document<'a> {
     random: &'a mut Rng,
     cursors: &'a [String],
+    variables: Value,
 }
 
 impl Document<'_> {
-    fn query(&mut self) -> String {
+    /// The document and its variables.
+    fn made(mut self) -> (String, Value) {
         let count = if self.random.u8(..8) == 0 { 2 } else { 1 };
         let pages: Vec<String> = (0..count).map(|number| self.page(number)).collect();
-        format!("{{ {} }}", pages.join(" "))
+        let pages = pages.join(" ");
+        let declared = [
+            ("$first", "Int! = 50"),
+            ("$limit", "Int"),
+            ("$after", "String"),
+            ("$shown", "Boolean! = true"),
+        ];
+        let used = declared.iter().filter(|(name, _)| pages.contains(name));
+        let used: Vec<String> = used.map(|(name, ty)| format!("{name}: {ty}")).collect();
+        let variables = match used.as_slice() {
+            [] => String::new(),
+            used => format!("({})", used.join(", ")),
+        };
+        let in_fragment = self.random.u8(..8) == 0;
+        let query = if in_fragment {
+            format!("query Q{variables} {{ ...Pages }} fragment Pages on Query {{ {pages} }}")
+        } else {
+            format!("query Q{variables} {{ {pages} }}")
+        };
+        (query, self.variables)
     }
 
     fn page(&mut self, number: usize) -> String {
@@ -108,16 +201,29 @@ impl Document<'_> {
                 arguments.push(format!("reversed: {}", self.random.bool()));
             }
             if self.random.u8(..4) == 0 {
-                arguments.push(format!("limit: {}", self.one_of(&["1", "5", "null", "0"])));
+                arguments.push(format!(
+                    "limit: {}",
+                    self.one_of(&["1", "5", "null", "0", "$limit"])
+                ));
+                self.variables["limit"] = json!(self.one_of(&[None, Some(2), Some(101)]));
             }
         }
         if self.random.bool() {
-            let first = self.one_of(&["1", "2", "100", "101", "-1"]);
+            let first = self.one_of(&["1", "2", "100", "101", "-1", "$first"]);
             arguments.push(format!("first: {first}"));
+            if self.random.bool() {
+                self.variables["first"] = json!(self.random.i32(1..6));
+            }
         }
         if self.random.u8(..3) == 0 {
             let place = self.random.usize(..self.cursors.len());
-            arguments.push(format!("after: \"{}\"", self.cursors[place]));
+            let cursor = &self.cursors[place];
+            if self.random.bool() {
+                arguments.push(format!("after: \"{cursor}\""));
+            } else {
+                arguments.push("after: $after".to_owned());
+                self.variables["after"] = json!(cursor);
+            }
         }
         if arguments.is_empty() {
             return String::new();
@@ -200,7 +306,7 @@ impl Document<'_> {
         let selected = selected.join(" ");
         match self.random.u8(..6) {
             0 => format!("... on {ty} {{ {selected} }}"),
-            1 => format!("... @include(if: true) {{ {selected} }}"),
+            1 => format!("... @include(if: $shown) {{ {selected} }}"),
             _ => selected,
         }
     }

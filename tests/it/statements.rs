@@ -55,6 +55,11 @@ impl Log<'_> {
     }
 }
 
+/// Whether it asks who somebody is, which is remembered: these tests forget at once, so that they do not depend on time.
+fn asks_names(statement: &str) -> bool {
+    statement.contains("JOIN \"user\" u ON u.id = r.id")
+}
+
 fn is_reading(statement: &str) -> bool {
     let statement = statement.trim_start().to_ascii_uppercase();
     statement.starts_with("SELECT") || statement.starts_with("WITH")
@@ -169,7 +174,7 @@ fn arguments(message: &str, partner: &str, inbox: &str) -> Vec<(&'static str, Ve
 #[tokio::test(flavor = "multi_thread")]
 async fn no_root_field_needs_more_than_three_reading_statements() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--name-life", "0"]).await;
     let (ann, _, message) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
@@ -209,8 +214,9 @@ async fn no_root_field_needs_more_than_three_reading_statements() {
                     .iter()
                     .filter(|statement| is_reading(statement))
                     .collect();
+                let names = reading.iter().filter(|sql| asks_names(sql)).count();
                 assert!(
-                    reading.len() <= 3,
+                    reading.len() - names <= 3 && names <= 2,
                     "{field}{way} reads {} times: {reading:#?}",
                     reading.len()
                 );
@@ -236,7 +242,7 @@ async fn no_root_field_needs_more_than_three_reading_statements() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marking_costs_the_same_whatever_the_page() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--name-life", "0"]).await;
     let (ann, ben, _) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
@@ -285,7 +291,7 @@ const MARKING: usize = 11;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mutation_costs_the_same_whatever_it_touches() {
     let database = logged().await;
-    let server = TestServer::on(&database, &["--introspection"]).await;
+    let server = TestServer::on(&database, &["--introspection", "--name-life", "0"]).await;
     let (ann, ben, message) = correspondence(&server).await;
     let log = Log {
         database: &database.name,
@@ -332,12 +338,13 @@ async fn a_mutation_costs_the_same_whatever_it_touches() {
     assert_eq!(few.len(), many.len(), "{few:#?} {many:#?}");
     // As measured: the writer's transaction, and what the answer shows.
     for (name, statements, most) in [
-        ("send", &lengthy, 12),
-        ("read one", &one, 13),
-        ("read it again", &again, 3),
-        ("read all", &many, 11),
+        ("send", &lengthy, 10),
+        ("read one", &one, 10),
+        ("read it again", &again, 2),
+        ("read all", &many, 10),
     ] {
-        assert!(statements.len() <= most, "{name} runs {statements:#?}");
+        let counted = statements.iter().filter(|sql| !asks_names(sql)).count();
+        assert!(counted <= most, "{name} runs {counted}: {statements:#?}");
     }
     server.stop().await;
     database.finish().await;

@@ -4,7 +4,8 @@
 //! async-graphql 7.2 departs from it where it validates (documents that graphql-js refuses, fragments expanded again at
 //! every spread), where it takes variables (one left out is null instead of the argument's default), where a field is
 //! selected twice (it runs twice) and where a field fails (its key is missing). So it is handed one operation without
-//! fragments, directives, variables or repetitions, and [`shape`] puts right what comes back.
+//! fragments, directives, variables or repetitions, and [`shape`] puts right what comes back. (A page that `graphql` writes by
+//! itself is right as it is.)
 //!
 //! In this order, so that each step bounds the work of the next: [`check`] parses within a limit of tokens, [`measure`] counts
 //! what the document spreads to, then it is validated; its verdict is kept. For each request the variables are coerced

@@ -50,7 +50,7 @@ impl Shape {
         self.fields.len() > self.refused.len()
     }
 
-    /// Whether every root field that was asked for is run.
+    /// Whether no root field was refused.
     pub(in crate::http) fn is_whole(&self) -> bool {
         self.refused.is_empty()
     }

@@ -196,7 +196,7 @@ async fn absent_and_not_yours_cost_the_same_statements() {
     let log = Log {
         database: &database.name,
     };
-    let server = TestServer::on(&database, &[]).await;
+    let server = TestServer::on(&database, &["--name-life", "0"]).await;
     let world = World::new(&server).await;
     let ann = world.user(Caller::Sender).id;
     let mut some_ran = false;
