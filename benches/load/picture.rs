@@ -19,7 +19,7 @@ const NODE: [(&str, f64); 5] = [
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 170.0;
-const RIGHT: f64 = 110.0;
+const RIGHT: f64 = 160.0;
 const BAR: f64 = 16.0;
 const TOP: f64 = 64.0;
 
