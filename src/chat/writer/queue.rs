@@ -1,14 +1,21 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 use super::command::Command;
 use crate::chat::Error;
 
+/// How long fewer than [`WORTH_SHARING`] commands wait for another task that is at work: two small transactions side by side
+/// take longer than one after the other.
+const WORTH_WAITING: Duration = Duration::from_millis(5);
 /// A task takes at least this many commands where they wait, before it leaves some to the other tasks.
 const WORTH_SHARING: usize = 32;
 
@@ -32,6 +39,10 @@ struct State {
     waiting: VecDeque<Command>,
     /// The users whose commands are in some task's hands, and in whose.
     taken: HashMap<Uuid, usize>,
+    /// The tasks that are storing something.
+    at_work: HashSet<usize>,
+    /// Since when commands wait that no task has taken.
+    since: Option<Instant>,
     closed: bool,
 }
 
@@ -54,6 +65,7 @@ impl Queue {
             return Err(Error::Unavailable("too many messages wait to be stored"));
         }
         state.waiting.push_back(command);
+        state.since.get_or_insert_with(Instant::now);
         drop(state);
         self.changed.notify_waiters();
         Ok(())
@@ -62,21 +74,37 @@ impl Queue {
     /// All that waits and touches nobody in another task's hands, up to `limit`, and never waiting for more than one.
     /// Nothing once the queue is closed and empty.
     pub(super) async fn take(&self, taker: usize, limit: usize) -> Option<Vec<Command>> {
+        if self.state().at_work.remove(&taker) {
+            self.changed.notify_waiters();
+        }
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            {
+            let until = {
                 let mut state = self.state();
-                let share = state.waiting.len().div_ceil(self.takers).max(WORTH_SHARING);
-                let batch = state.pick(taker, limit.min(share));
-                if !batch.is_empty() {
-                    return Some(batch);
+                let waiting = state.waiting.len();
+                let until = state.since.filter(|_| {
+                    !state.at_work.is_empty() && waiting < WORTH_SHARING && !state.closed
+                });
+                let until = until.map(|since| since + WORTH_WAITING);
+                let until = until.filter(|until| *until > Instant::now());
+                if until.is_none() {
+                    let share = waiting.div_ceil(self.takers).max(WORTH_SHARING);
+                    let batch = state.pick(taker, limit.min(share));
+                    if !batch.is_empty() {
+                        state.at_work.insert(taker);
+                        return Some(batch);
+                    }
                 }
                 if state.closed && state.waiting.is_empty() {
                     return None;
                 }
+                until
+            };
+            match until {
+                Some(until) => drop(timeout_at(until, changed).await),
+                None => changed.await,
             }
-            changed.await;
         }
     }
 
@@ -92,7 +120,10 @@ impl Queue {
 
     /// Gives back everything that a task held which failed.
     pub(super) fn release_all(&self, taker: usize) {
-        self.state().taken.retain(|_, by| *by != taker);
+        let mut state = self.state();
+        state.taken.retain(|_, by| *by != taker);
+        state.at_work.remove(&taker);
+        drop(state);
         self.changed.notify_waiters();
     }
 
@@ -136,6 +167,7 @@ impl State {
             }
         }
         waiting.append(&mut self.waiting);
+        self.since = (!waiting.is_empty()).then_some(now);
         self.waiting = waiting;
         self.taken
             .extend(mine.into_iter().map(|user| (user, taker)));
