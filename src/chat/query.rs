@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{ClientMessageId, Error, MessageId, NodeId, Store, reader::Reader, rows::Rows};
 
-/// `alias.column AS prefixcolumn, …` for every column of a table, to be read back by the same prefix.
+/// `alias.column AS prefixcolumn, …` for every column of a table in its order, to be read back by the same prefix, or by place.
 pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
     let columns: Vec<String> = E::Column::iter()
         .map(|column| {

@@ -71,8 +71,8 @@ impl Queue {
         Ok(())
     }
 
-    /// All that waits and touches nobody in another task's hands, up to `limit`, and never waiting for more than one.
-    /// Nothing once the queue is closed and empty.
+    /// All that waits and touches nobody in another task's hands, up to `limit`: at once where no task is at work, a few
+    /// commands otherwise after [`WORTH_WAITING`] at most. Nothing once the queue is closed and empty.
     pub(super) async fn take(&self, taker: usize, limit: usize) -> Option<Vec<Command>> {
         if self.state().at_work.remove(&taker) {
             self.changed.notify_waiters();
