@@ -3,6 +3,7 @@
 //! Nothing here knows of GraphQL, HTTP or tokens: a caller is a user's id. Reads are in `page`, `query` and
 //! `stream`, every change goes through `writer`; `prune` takes old signals away, `verify` counts everything again.
 
+mod checkpoint;
 mod clock;
 mod cursor;
 mod epoch;
@@ -98,6 +99,8 @@ impl Chat {
     ) -> Self {
         let watch = store.clone().watch();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(watch));
+        let copy_log = store.clone().copy_log();
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(copy_log));
         let writer = Writer::start(&store, &hints, &clock, options, tasks, shutdown);
         Self {
             store,

@@ -188,7 +188,7 @@ impl Store {
         let tx = self.begin(PATIENCE).await?;
         let users = ends.iter().map(|(user, _)| *user);
         let free = inbox::lock(&tx, users, Locking::SkipBusy).await?;
-        let busy = ends.extract_if(.., |(user, _)| !free.contains(user));
+        let busy = ends.extract_if(.., |(user, _)| !free.contains_key(user));
         round.busy = busy.map(|(user, _)| user).collect();
         if !ends.is_empty() {
             raise_floors(&tx, &ends).await?;

@@ -1,7 +1,12 @@
 //! Many rows as one statement's parameters: the text of a set-based statement does not depend on how many rows it takes.
 
+use std::borrow::Cow;
+
 use data_encoding::HEXLOWER;
-use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, Value,
+    sea_query::ArrayType,
+};
 use uuid::Uuid;
 
 /// Columns of equal length, by name. A statement reads them as a table, `r`, where its text says `{rows}`.
@@ -9,6 +14,17 @@ use uuid::Uuid;
 pub(crate) struct Rows {
     columns: Vec<(&'static str, Column)>,
 }
+
+/// A statement that writes what its rows say, and answers with nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    rows: Rows,
+    sql: Cow<'static, str>,
+}
+
+/// Writes of different tables, none of which needs to see what another one did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes(Vec<Write>);
 
 #[derive(Clone, Debug)]
 enum Column {
@@ -45,19 +61,33 @@ impl Rows {
 
     /// The statement that reads these rows where `sql` says `{rows}`.
     pub(crate) fn statement(self, backend: DbBackend, sql: &str) -> Statement {
-        let (source, values) = match backend {
-            DbBackend::Sqlite => self.into_json(),
-            _ => self.into_arrays(),
+        let mut values = Vec::new();
+        let sql = self.fill_in(backend, sql, &mut values);
+        Statement::from_sql_and_values(backend, sql, values)
+    }
+
+    /// The write by these rows, which `sql` calls `{rows}`.
+    pub(crate) fn write(self, sql: impl Into<Cow<'static, str>>) -> Write {
+        Write {
+            rows: self,
+            sql: sql.into(),
+        }
+    }
+
+    /// The text with its parameters after those that are there.
+    fn fill_in(self, backend: DbBackend, sql: &str, values: &mut Vec<Value>) -> String {
+        let source = match backend {
+            DbBackend::Sqlite => self.into_json(values),
+            _ => self.into_arrays(values),
         };
-        Statement::from_sql_and_values(backend, sql.replace("{rows}", &source), values)
+        sql.replace("{rows}", &source)
     }
 
     /// PostgreSQL: one array per column, side by side.
-    fn into_arrays(self) -> (String, Vec<Value>) {
+    fn into_arrays(self, values: &mut Vec<Value>) -> String {
         let mut arguments = Vec::new();
         let mut names = Vec::new();
-        let mut values = Vec::new();
-        for (place, (name, column)) in (1..).zip(self.columns) {
+        for (place, (name, column)) in (values.len() + 1..).zip(self.columns) {
             names.push(name);
             let (sql_type, value) = match column {
                 Column::Uuids(uuids) => ("uuid", array(ArrayType::Uuid, uuids)),
@@ -67,16 +97,15 @@ impl Rows {
             arguments.push(format!("${place}::{sql_type}[]"));
             values.push(value);
         }
-        let source = format!(
+        format!(
             "unnest({}) AS r({})",
             arguments.join(", "),
             names.join(", ")
-        );
-        (source, values)
+        )
     }
 
     /// SQLite: one JSON array of rows. A uuid is a blob in a column but text in JSON.
-    fn into_json(self) -> (String, Vec<Value>) {
+    fn into_json(self, values: &mut Vec<Value>) -> String {
         let expressions: Vec<String> = self
             .columns
             .iter()
@@ -95,12 +124,56 @@ impl Rows {
                     .collect()
             })
             .collect();
-        let source = format!(
-            "(SELECT {} FROM json_each($1)) AS r",
-            expressions.join(", ")
-        );
         let json = serde_json::to_string(&rows).expect("numbers and texts are JSON");
-        (source, vec![json.into()])
+        values.push(json.into());
+        let (place, columns) = (values.len(), expressions.join(", "));
+        format!("(SELECT {columns} FROM json_each(${place})) AS r")
+    }
+}
+
+impl From<Write> for Writes {
+    fn from(write: Write) -> Self {
+        Self(vec![write])
+    }
+}
+
+impl Writes {
+    pub(crate) fn add(&mut self, write: Write) {
+        self.0.push(write);
+    }
+
+    /// On PostgreSQL as one statement, since each is a round trip that locks are held for; one after the other on SQLite,
+    /// which is in this process and whose statements write one table each.
+    pub(crate) async fn execute(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+        let backend = tx.get_database_backend();
+        if backend == DbBackend::Sqlite {
+            for Write { rows, sql } in self.0 {
+                tx.execute_raw(rows.statement(backend, &sql)).await?;
+            }
+            return Ok(());
+        }
+        let mut values = Vec::new();
+        let mut texts: Vec<String> = self
+            .0
+            .into_iter()
+            .map(|Write { rows, sql }| rows.fill_in(backend, &sql, &mut values))
+            .collect();
+        let Some(last) = texts.pop() else {
+            return Ok(());
+        };
+        let before: Vec<String> = texts
+            .iter()
+            .enumerate()
+            .map(|(n, text)| format!("w{n} AS ({text})"))
+            .collect();
+        let sql = if before.is_empty() {
+            last
+        } else {
+            format!("WITH {} {last}", before.join(", "))
+        };
+        tx.execute_raw(Statement::from_sql_and_values(backend, sql, values))
+            .await?;
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use sea_orm::{
 };
 
 use super::{
+    checkpoint::Written,
     error::Trouble,
     people::People,
     primary::Primary,
@@ -100,6 +101,8 @@ pub struct Store {
     pub(crate) read: Reader,
     write: Pool,
     pub(crate) backend: DbBackend,
+    /// SQLite: what is in the log of writes and may not be in the file yet.
+    pub(super) written: Written,
     /// Who was read or written about lately.
     pub(super) people: People,
     /// PostgreSQL: which host takes writes, and whether one does.
@@ -144,6 +147,7 @@ impl Store {
             },
             write: Pool::new(write),
             backend,
+            written: Written::default(),
             people: People::new(options.name_life),
             primary,
             options,
@@ -234,6 +238,8 @@ impl Store {
                     })
                     .busy_timeout(Duration::from_secs(5))
                     .pragma("wal_autocheckpoint", "2000")
+                    // What a statement of several rows keeps to undo itself; otherwise a file is made and removed for each.
+                    .pragma("temp_store", "memory")
                     .pragma("cache_size", if read_only { "-4000" } else { "-16000" })
                     .pragma("query_only", if read_only { "on" } else { "off" })
             });

@@ -14,7 +14,7 @@ use crate::chat::{
     Store,
     error::Trouble,
     inbox::{self, Locking},
-    rows::Rows,
+    rows::{Rows, Writes},
     store::Patience,
     writer::insert_messages,
 };
@@ -50,7 +50,9 @@ pub(super) async fn store(
     let mut rest = messages.as_slice();
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at(chunk_length(rest));
-        insert_messages(&tx, chunk.iter()).await?;
+        Writes::from(insert_messages(chunk.iter()))
+            .execute(&tx)
+            .await?;
         rest = after;
         progress((total - rest.len()) as u64, total as u64);
     }

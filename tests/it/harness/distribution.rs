@@ -48,6 +48,7 @@ pub(crate) fn check(sql: &str) -> Result<BTreeSet<Remark>, String> {
         .map_err(|error| format!("it cannot be read: {error}"))?;
     let mut checker = Checker::default();
     for statement in &statements {
+        checker.written.clear();
         if let ControlFlow::Break(why) = statement.visit(&mut checker) {
             return Err(why);
         }
@@ -58,6 +59,8 @@ pub(crate) fn check(sql: &str) -> Result<BTreeSet<Remark>, String> {
 #[derive(Default)]
 struct Checker {
     remarks: BTreeSet<Remark>,
+    /// The tables that the statement's parts write.
+    written: BTreeSet<String>,
 }
 
 impl Visitor for Checker {
@@ -67,7 +70,13 @@ impl Visitor for Checker {
         let checked = match statement {
             // Its parts are visited.
             Statement::Query(_) => Ok(()),
-            Statement::Insert(insert) => insertion(insert),
+            Statement::Insert(insert) => {
+                let table = match &insert.table {
+                    TableObject::TableName(table) => name(table),
+                    other => other.to_string(),
+                };
+                self.write(table).and(insertion(insert))
+            }
             Statement::Update(update) => {
                 let from = update.from.iter().flat_map(|from| match from {
                     UpdateTableFromKind::BeforeSet(tables)
@@ -83,7 +92,9 @@ impl Visitor for Checker {
                         moved = Err(format!("it moves rows of {table} to another node"));
                     }
                 }
-                self.scope(tables, update.selection.as_ref()).and(moved)
+                self.scope(tables, update.selection.as_ref())
+                    .and(moved)
+                    .and(self.write(factor_name(&update.table.relation)))
             }
             Statement::Delete(delete) => {
                 let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) =
@@ -153,6 +164,15 @@ struct Source {
 }
 
 impl Checker {
+    /// PostgreSQL's parts do not see what another one wrote, and CockroachDB refuses it.
+    fn write(&mut self, table: String) -> Result<(), String> {
+        if self.written.contains(&table) {
+            return Err(format!("it writes {table} twice"));
+        }
+        self.written.insert(table);
+        Ok(())
+    }
+
     fn scope<'a>(
         &mut self,
         tables: impl Iterator<Item = &'a TableWithJoins>,

@@ -28,12 +28,13 @@ impl Batch<'_> {
             .iter()
             .flat_map(|command| command.action.users())
             .collect();
-        let locked = inbox::lock(tx, wanted.iter().copied(), locking).await?;
+        self.log_ends = inbox::lock(tx, wanted.iter().copied(), locking).await?;
+        let locked = &self.log_ends;
         if locked.len() == wanted.len() {
             return Ok(());
         }
         let known = match locking {
-            Locking::Wait => locked.clone(),
+            Locking::Wait => locked.keys().copied().collect(),
             Locking::SkipBusy => inbox::find(tx, wanted).await?,
         };
         for (verdict, command) in self.verdicts.iter_mut().zip(self.commands) {
@@ -44,7 +45,7 @@ impl Batch<'_> {
                     Action::Read(read) => read.partner.to_string(),
                 };
                 *verdict = Some(Verdict::Refused(Error::UserNotFound(named)));
-            } else if users.iter().any(|user| !locked.contains(user)) {
+            } else if users.iter().any(|user| !locked.contains_key(user)) {
                 *verdict = Some(Verdict::Busy);
             }
         }

@@ -69,6 +69,7 @@ pub(super) async fn store(
         remember(commands, read);
         return Err(error.into());
     }
+    store.written.add(verdicts.len());
     hints.send(ends);
     Ok(verdicts)
 }
@@ -96,6 +97,8 @@ fn remember(commands: &mut [Command], read: HashMap<usize, BTreeSet<i64>>) {
 struct Batch<'a> {
     commands: &'a [Command],
     verdicts: Vec<Option<Verdict>>,
+    /// The users whose inboxes are locked, and where their logs end before this batch.
+    log_ends: HashMap<Uuid, i64>,
     /// The sends that repeat an earlier one of the batch, with that one.
     repeats: Vec<(usize, usize)>,
     /// Where each conversation stands that is written to.
@@ -131,7 +134,7 @@ struct Change {
     read_at: Option<i64>,
 }
 
-/// What one message's change adds to the logs of both its users: each user's part counts from that user's last position.
+/// What one message's change adds to the logs of both its users, each with its position there.
 struct Signal {
     kind: Kind,
     conversation_id: Uuid,
@@ -152,6 +155,7 @@ impl<'a> Batch<'a> {
         Self {
             commands,
             verdicts: vec![None; commands.len()],
+            log_ends: HashMap::new(),
             repeats: Vec::new(),
             ends: HashMap::new(),
             new_conversations: HashSet::new(),

@@ -1,0 +1,64 @@
+//! SQLite: what was written is copied from its log into the file beside the writer, which would otherwise do so itself, with
+//! everybody waiting for two or three waits for the disk.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use tokio::sync::Notify;
+
+use super::Store;
+
+/// How many commands are worth a checkpoint: some 700 pages, a third of those after which the writer makes one. Its own is
+/// short then, and the log can begin anew, which it never does beside a writer that does not pause.
+const WORTH_COPYING: usize = 64;
+
+/// How much was written since the last checkpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    commands: AtomicUsize,
+    enough: Notify,
+}
+
+impl Written {
+    pub(crate) fn add(&self, commands: usize) {
+        let before = self.0.commands.fetch_add(commands, Ordering::Relaxed);
+        if before + commands >= WORTH_COPYING {
+            self.0.enough.notify_one();
+        }
+    }
+
+    async fn enough(&self) {
+        self.0.enough.notified().await;
+        self.0.commands.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Copies the log into the file whenever it is worth it, for as long as it is polled.
+    pub(crate) async fn copy_log(self) {
+        if self.backend != DbBackend::Sqlite {
+            return;
+        }
+        loop {
+            self.written.enough().await;
+            if let Err(error) = self.checkpoint().await {
+                // The writer makes one itself, sooner or later.
+                tracing::debug!(%error, "the log was not copied into the file");
+            }
+        }
+    }
+
+    /// Copies what no reader still needs from the log, and waits for nobody.
+    async fn checkpoint(&self) -> Result<(), DbErr> {
+        let checkpoint = Statement::from_string(self.backend, "PRAGMA wal_checkpoint(PASSIVE)");
+        let db = self.read.pool.get();
+        db.query_one_raw(checkpoint).await?;
+        Ok(())
+    }
+}
