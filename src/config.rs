@@ -2,7 +2,10 @@
 
 mod bus;
 mod database;
+mod doctor;
 mod keys;
+mod misspelt;
+mod mistakes;
 mod origin;
 mod prices;
 mod rates;
@@ -10,17 +13,20 @@ mod retention;
 mod sockets;
 mod upkeep;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-
-use clap::{
-    Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
-    error::{ContextKind, ContextValue, ErrorKind},
+use std::{
+    fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
 };
 
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use self::mistakes::Refusal;
 pub use self::{
     bus::Bus,
     database::{Database, Synchronous},
+    doctor::{Completions, Doctor, Health, Man, Probe},
     keys::Keys,
+    misspelt::misspelt,
+    mistakes::Mistake,
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
@@ -45,34 +51,29 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the arguments and the environment, or ends the program with what is wrong, without showing a secret.
+    /// Reads the arguments and the environment, or ends the program with everything that is wrong, without showing a secret.
+    /// What is right by itself, `check` looks at once more.
     #[must_use]
-    pub fn read() -> Self {
-        let read = Self::try_parse().and_then(|cli| match cli.command.contradiction() {
-            Some(told) => Err(Self::command().error(ErrorKind::ArgumentConflict, told)),
-            None => Ok(cli),
+    pub fn read(check: impl FnOnce(&Command) -> Vec<Mistake>) -> Self {
+        let given: Vec<_> = std::env::args_os().collect();
+        let command = given.get(1).map_or_else(String::new, |command| {
+            format!("{} ", command.to_string_lossy())
         });
-        read.unwrap_or_else(|mut error| {
-            let secret = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::String(flag)) => {
-                    let secrets = [
-                        "--jwt-secret",
-                        "--jwt-public-key",
-                        "--jwt-jwks-url",
-                        "--database-url",
-                        "--direct-database-url",
-                        "--nats-url",
-                    ];
-                    secrets.iter().any(|secret| flag.starts_with(secret))
+        match mistakes::read(given, check) {
+            Ok(cli) => cli,
+            Err(Refusal::Clap(error)) => error.exit(),
+            Err(Refusal::Mistakes(mistakes)) => {
+                match mistakes.len() {
+                    1 => eprintln!("error: a setting cannot be used"),
+                    many => eprintln!("error: {many} settings cannot be used"),
                 }
-                _ => false,
-            };
-            if secret {
-                let hidden = ContextValue::String("…".to_owned());
-                error.insert(ContextKind::InvalidValue, hidden);
+                for mistake in mistakes {
+                    eprintln!("  {mistake}");
+                }
+                eprintln!("For every setting, try 'directmessages {command}--help'.");
+                std::process::exit(2)
             }
-            error.exit()
-        })
+        }
     }
 }
 
@@ -84,10 +85,19 @@ pub enum Command {
     Serve(Serve),
     /// Run a demo on this machine only: a key, a few users with a history, and a page to try things on.
     Dev(Dev),
+    /// Check the settings, and what they lead to: database, migrations, bus, keys, clock. It says what to do, and exits with 1
+    /// where something would keep the server from serving. It changes nothing.
+    Doctor(Doctor),
+    /// Ask the server on this machine how it is, as a container's health check does. Exits with 1 where it is not well.
+    Health(Health),
     /// Bring the database's schema up to date, take it down, or show where it stands.
     Migrate(Migrate),
     /// Print the API's schema (SDL).
     Schema,
+    /// Print what a shell completes this program's arguments with.
+    Completions(Completions),
+    /// Print the manual page, or write one for each subcommand.
+    Man(Man),
     /// Print a token for a user, signed with `JWT_SECRET`, for trying things.
     Token(Token),
     /// Bring in messages in bulk.
@@ -103,9 +113,11 @@ pub enum Command {
 
 impl Command {
     /// What is wrong with settings of which each is right by itself.
-    fn contradiction(&self) -> Option<String> {
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<Mistake> {
         let database = match self {
-            Self::Serve(settings) => &settings.database,
+            Self::Serve(settings) => return settings.contradictions(),
+            Self::Doctor(settings) => return settings.serve.contradictions(),
             Self::Migrate(settings) => &settings.database,
             Self::Import(settings) => {
                 let ImportFormat::Csv { database, .. } = &settings.format;
@@ -114,9 +126,14 @@ impl Command {
             Self::Prune(settings) => &settings.database,
             Self::Verify(settings) => &settings.database,
             Self::Restored(settings) => &settings.database,
-            Self::Dev(_) | Self::Schema | Self::Token(_) => return None,
+            Self::Dev(_)
+            | Self::Schema
+            | Self::Token(_)
+            | Self::Health(_)
+            | Self::Completions(_)
+            | Self::Man(_) => return Vec::new(),
         };
-        database.contradiction()
+        database.contradictions()
     }
 }
 
@@ -124,19 +141,19 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// Address and port to listen on.
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000", value_parser = parse_address)]
     pub listen: SocketAddr,
     /// Do not migrate the database at start: refuse to start where its schema is not up to date.
-    #[arg(long, env = "NO_MIGRATE")]
+    #[arg(long, env = "NO_MIGRATE", value_parser = parse_switch)]
     pub no_migrate: bool,
     /// Serve GraphiQL, an editor for trying operations, at /graphiql.
-    #[arg(long, env = "GRAPHIQL")]
+    #[arg(long, env = "GRAPHIQL", value_parser = parse_switch)]
     pub graphiql: bool,
     /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
     #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
     pub documents: Option<PathBuf>,
     /// Let clients ask for the schema (`__schema`, `__type`); GraphiQL needs it, so --graphiql implies it.
-    #[arg(long, env = "INTROSPECTION")]
+    #[arg(long, env = "INTROSPECTION", value_parser = parse_switch)]
     pub introspection: bool,
     /// Whose tokens are believed.
     #[command(flatten)]
@@ -159,6 +176,22 @@ pub struct Serve {
     /// How long signals are kept.
     #[command(flatten)]
     pub pruning: Pruning,
+}
+
+impl Serve {
+    fn contradictions(&self) -> Vec<Mistake> {
+        let mut found = self.database.contradictions();
+        found.extend(self.bus.contradictions());
+        found.extend(self.keys.contradictions());
+        found
+    }
+
+    /// What is wrong with the files that are named.
+    #[must_use]
+    pub fn broken_files(&self) -> Vec<Mistake> {
+        let keys = self.keys.broken_files().into_iter();
+        keys.chain(self.bus.broken_files()).collect()
+    }
 }
 
 /// Settings of `dev`.
@@ -270,7 +303,7 @@ pub struct Bounds {
     #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub body_timeout: Duration,
     /// The most documents that are kept for clients to name by their hash (automatic persisted queries); 0 is none.
-    #[arg(long, env = "PERSISTED_QUERIES", default_value_t = 1_000)]
+    #[arg(long, env = "PERSISTED_QUERIES", default_value_t = 1_000, value_parser = whole(0..=usize::MAX))]
     pub persisted_queries: usize,
     /// The most commands that wait for the database; beyond it sends and reads are refused.
     #[arg(long, env = "WRITE_QUEUE", default_value_t = 4_096, value_parser = parse_count)]
@@ -326,11 +359,59 @@ fn parse_secret(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
-        Ok(count) => Ok(count),
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let advice =
+        "give ADDRESS:PORT, as 127.0.0.1:8000, or 0.0.0.0:8000 for every address of this machine";
+    text.parse().map_err(|_| advice.to_owned())
+}
+
+/// A switch, as people write it in a variable; nothing is off.
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err("give true or false".to_owned()),
     }
+}
+
+/// A whole number of a range, which is told to who gives another.
+fn whole<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Bounded + Send + Sync + 'static,
+{
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ if *range.end() == T::MOST => {
+            Err(format!("give a whole number from {} up", range.start()))
+        }
+        _ => {
+            let (least, most) = (range.start(), range.end());
+            Err(format!("give a whole number from {least} to {most}"))
+        }
+    }
+}
+
+/// A number's type that has an end.
+trait Bounded {
+    const MOST: Self;
+}
+
+impl Bounded for u32 {
+    const MOST: Self = Self::MAX;
+}
+
+impl Bounded for u64 {
+    const MOST: Self = Self::MAX;
+}
+
+impl Bounded for usize {
+    const MOST: Self = Self::MAX;
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    whole(1..=usize::MAX)(text)
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

@@ -19,7 +19,7 @@ pub mod graphql;
 mod http;
 pub mod signals;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr};
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{KeyError, Verifier},
     chat::{Chat, Clock, Store},
-    config::{Database, Pruning, Serve},
+    config::{Command, Database, Mistake, Pruning, Serve},
     graphql::Api,
     signals::{Hints, NatsError},
 };
@@ -68,6 +68,30 @@ pub enum ServeError {
     /// The listener broke.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
+}
+
+/// What is wrong with settings of which each is right by itself, and with the files that `serve` would read: all that can be
+/// known before anything is started. What `doctor` looks at itself is left to it.
+#[must_use]
+pub fn mistakes(command: &Command) -> Vec<Mistake> {
+    let mut found = command.contradictions();
+    if let Command::Serve(settings) = command {
+        found.extend(settings.broken_files());
+        if let Some((file, error)) = broken_manifest(settings) {
+            let unusable = ServeError::Documents { file, error };
+            let told = format!("--documents (DOCUMENTS): {unusable}");
+            found.push(Mistake::new(&["documents"], told));
+        }
+    }
+    found
+}
+
+/// The manifest of trusted documents, where it cannot be used, and why.
+#[must_use]
+pub fn broken_manifest(settings: &Serve) -> Option<(PathBuf, http::ManifestError)> {
+    let file = settings.documents.as_ref()?;
+    let error = http::check_manifest(file, settings).err()?;
+    Some((file.clone(), error))
 }
 
 /// Opens the database, and migrates it.

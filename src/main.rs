@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::read();
+    let cli = Cli::read(directmessages::mistakes);
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,directmessages=info"));
     tracing_subscriber::fmt()
@@ -45,9 +45,19 @@ async fn main() -> ExitCode {
 
 /// Answers with whether all is well.
 async fn run(command: Command) -> anyhow::Result<bool> {
+    if matches!(command, Command::Serve(_)) {
+        commands::tell_misspelt();
+    }
     let done = match command {
         Command::Serve(settings) => run_server(&settings).await,
         Command::Dev(settings) => run_demo(settings).await,
+        Command::Doctor(settings) => return commands::doctor(settings).await,
+        Command::Health(settings) => return commands::health(&settings).await,
+        Command::Completions(settings) => {
+            commands::completions(&settings);
+            Ok(())
+        }
+        Command::Man(settings) => commands::man(&settings),
         Command::Migrate(settings) => migrate(&settings).await,
         Command::Schema => {
             print!("{}", graphql::sdl());

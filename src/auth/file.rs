@@ -9,7 +9,10 @@ use spki::{
     der::{Decode as _, Reader as _, SliceReader, asn1::UintRef},
 };
 
-use super::key::{ALGORITHMS, Key, Public, Unusable};
+use super::{
+    KeyError,
+    key::{ALGORITHMS, Key, Public, Unusable},
+};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -47,6 +50,17 @@ pub(super) enum Refused {
 }
 
 impl KeyFile {
+    /// Looks whether its keys can be used.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn check(&self) -> Result<(), KeyError> {
+        let text = std::fs::read(&self.path).map_err(|error| error.to_string());
+        let keys = text.and_then(|text| self.keys(&text).map_err(|error| error.to_string()));
+        keys.map(|_| ())
+            .map_err(|error| KeyError::File(self.clone(), error))
+    }
+
     pub(super) async fn read(&self) -> std::io::Result<Vec<u8>> {
         tokio::fs::read(&self.path).await
     }

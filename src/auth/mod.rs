@@ -9,6 +9,7 @@ mod claim;
 mod crypto;
 mod file;
 pub(crate) mod fuzz;
+mod inspect;
 mod jwks;
 mod key;
 mod mint;
@@ -25,7 +26,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{file::KeyFile, jwks::JwksUrl, mint::Tokens, refresh::KeyError};
+pub use self::{
+    file::KeyFile,
+    inspect::{Inspected, inspect},
+    jwks::JwksUrl,
+    mint::Tokens,
+    refresh::KeyError,
+};
 use self::{
     key::ALGORITHMS,
     refresh::{Asking, Known},

@@ -1,12 +1,30 @@
 //! What an operator runs beside the server.
 
+mod doctor;
+mod health;
+mod manual;
 mod prune;
 mod restored;
 mod verify;
 
 use directmessages::config::Database;
 
-pub(crate) use self::{prune::prune, restored::restored, verify::verify};
+pub(crate) use self::{
+    doctor::doctor,
+    health::health,
+    manual::{completions, man},
+    prune::prune,
+    restored::restored,
+    verify::verify,
+};
+
+/// Warns of variables that are nearly those of settings: never of what is in them.
+pub(crate) fn tell_misspelt() {
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for (name, meant) in directmessages::config::misspelt(variables) {
+        tracing::warn!("the variable {name} is no setting, and not read: is {meant} meant?");
+    }
+}
 
 /// A mistyped path must not become an empty database.
 fn existing(database: &Database) -> anyhow::Result<()> {

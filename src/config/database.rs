@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Bounds, parse_pause, parse_seconds};
+use super::{Bounds, Mistake, parse_pause, parse_seconds, parse_switch, whole};
 use crate::chat::{DatabaseUrl, StoreOptions, WriterOptions};
 
 /// Which database, and how it is used.
@@ -19,16 +19,16 @@ pub struct Database {
     )]
     pub database_url: DatabaseUrl,
     /// `DATABASE_URL` leads to a pooler, as pgbouncer in transaction mode: nothing is kept on a connection beyond a transaction.
-    #[arg(long, env = "DATABASE_POOLED")]
+    #[arg(long, env = "DATABASE_POOLED", value_parser = parse_switch)]
     pub database_pooled: bool,
     /// The same PostgreSQL past the pooler, for LISTEN and NOTIFY.
     #[arg(long, env = "DIRECT_DATABASE_URL", hide_env_values = true, value_parser = parse_postgres)]
     pub direct_database_url: Option<DatabaseUrl>,
     /// The most connections that read at one time.
-    #[arg(long, env = "READ_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, env = "READ_CONNECTIONS", default_value_t = 8, value_parser = whole(1..=1_000_u32))]
     pub read_connections: u32,
     /// The most transactions that write at one time (SQLite: always 1).
-    #[arg(long, env = "WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, env = "WRITERS", default_value_t = 2, value_parser = whole(1..=64_u32))]
     pub writers: u32,
     /// Seconds to wait for a connection before the database counts as away.
     #[arg(long, env = "CONNECT_TIMEOUT", default_value = "2", value_parser = parse_seconds)]
@@ -54,17 +54,29 @@ pub enum Synchronous {
 }
 
 impl Database {
-    /// What is wrong with settings of which each is right by itself.
-    pub(super) fn contradiction(&self) -> Option<String> {
-        let pointless = if self.database_pooled {
-            "--database-pooled (DATABASE_POOLED)"
-        } else if self.direct_database_url.is_some() {
-            "--direct-database-url (DIRECT_DATABASE_URL)"
-        } else {
-            return None;
-        };
-        let sqlite = self.database_url.file().is_some();
-        sqlite.then(|| format!("{pointless} is for PostgreSQL behind a pooler, and --database-url (DATABASE_URL) names a SQLite file"))
+    pub(super) fn contradictions(&self) -> Vec<Mistake> {
+        if self.database_url.file().is_none() {
+            return Vec::new();
+        }
+        let pointless = [
+            (self.database_pooled, "database-pooled", "DATABASE_POOLED"),
+            (
+                self.direct_database_url.is_some(),
+                "direct-database-url",
+                "DIRECT_DATABASE_URL",
+            ),
+        ];
+        let pointless = pointless.into_iter().filter(|(given, ..)| *given);
+        let told = pointless.map(|(_, flag, variable)| {
+            Mistake::new(
+                &[flag, "database-url"],
+                format!(
+                    "--{flag} ({variable}) is for PostgreSQL behind a pooler, and --database-url (DATABASE_URL) names a SQLite \
+                     file: leave it out, or give postgres://USER:PASSWORD@HOST[:PORT]/DATABASE"
+                ),
+            )
+        });
+        told.collect()
     }
 
     /// How to open the store.

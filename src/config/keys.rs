@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{defaults, parse_count, parse_seconds, parse_secret};
-use crate::auth::{JwksUrl, KeyFile, VerifierOptions};
+use super::{Mistake, defaults, parse_count, parse_seconds, parse_secret};
+use crate::auth::{JwksUrl, KeyError, KeyFile, VerifierOptions};
 
 /// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +59,26 @@ impl Keys {
             jwt_audience: None,
             ..defaults()
         }
+    }
+
+    pub(super) fn contradictions(&self) -> Vec<Mistake> {
+        if self.jwt_secret.is_none()
+            && self.jwt_public_key.is_empty()
+            && self.jwt_jwks_url.is_none()
+        {
+            let about = ["jwt-secret", "jwt-public-key", "jwt-jwks-url"];
+            return vec![Mistake::new(&about, KeyError::None.to_string())];
+        }
+        Vec::new()
+    }
+
+    pub(super) fn broken_files(&self) -> Vec<Mistake> {
+        let broken = self.jwt_public_key.iter().filter_map(|file| {
+            let error = file.check().err()?;
+            let told = format!("--jwt-public-key (JWT_PUBLIC_KEY): {error}");
+            Some(Mistake::new(&["jwt-public-key"], told))
+        });
+        broken.collect()
     }
 
     /// How to judge tokens.

@@ -19,7 +19,7 @@ mod request;
 mod run;
 mod socket;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -58,6 +58,20 @@ use crate::{
 /// How often full buckets of the rate limits are forgotten.
 const FORGET: Duration = Duration::from_mins(1);
 
+fn gate(settings: &Serve) -> Gate {
+    let limits = Limits {
+        prices: settings.prices.clone(),
+        argument_bytes: settings.bounds.body_limit,
+        introspection: settings.introspection || settings.graphiql,
+    };
+    Gate::new(&sdl(), limits)
+}
+
+/// Looks whether a manifest of trusted documents can be used.
+pub(crate) fn check_manifest(file: &Path, settings: &Serve) -> Result<(), ManifestError> {
+    Documents::trusted(file, &gate(settings)).map(|_| ())
+}
+
 /// What every request shares.
 pub(crate) struct Server {
     api: Api,
@@ -85,12 +99,7 @@ impl Server {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Result<Self, ManifestError> {
-        let limits = Limits {
-            prices: settings.prices.clone(),
-            argument_bytes: settings.bounds.body_limit,
-            introspection: settings.introspection || settings.graphiql,
-        };
-        let gate = Gate::new(&sdl(), limits);
+        let gate = gate(settings);
         let documents = match &settings.documents {
             Some(file) => Documents::trusted(file, &gate)?,
             None => Documents::open(settings.bounds.persisted_queries),

@@ -9,6 +9,7 @@ mod bus;
 mod hub;
 mod nats;
 mod postgres;
+mod probe;
 mod pulse;
 mod wire;
 
@@ -22,6 +23,7 @@ use self::{bus::Outbox, hub::Hub, pulse::Pulse};
 pub use self::{
     hub::Listener,
     nats::{NatsError, NatsOptions, NatsServers},
+    probe::{Mute, try_nats, try_postgres},
 };
 
 /// Doubts that come close together are one.

@@ -112,6 +112,12 @@ impl Login {
     }
 }
 
+impl NatsServers {
+    pub(super) fn addresses(&self) -> Vec<ServerAddr> {
+        self.addresses.clone()
+    }
+}
+
 impl fmt::Debug for NatsServers {
     /// Without users, passwords and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,8 +156,8 @@ pub(super) async fn start(
 /// A client that goes on connecting until it succeeds, and again whenever it has to.
 async fn connect(options: &NatsOptions, pulse: &Arc<Pulse>) -> Result<Client, NatsError> {
     let events = pulse.clone();
-    let mut connect = ConnectOptions::new()
-        .name("directmessages")
+    let connect = self::options(options)
+        .await?
         .retry_on_initial_connect()
         .connection_timeout(pulse.step())
         .ping_interval(pulse.step())
@@ -171,6 +177,12 @@ async fn connect(options: &NatsOptions, pulse: &Arc<Pulse>) -> Result<Client, Na
                 }
             }
         });
+    Ok(connect.connect(options.servers.addresses()).await?)
+}
+
+/// As whom to connect, and whom to believe.
+pub(super) async fn options(options: &NatsOptions) -> Result<ConnectOptions, NatsError> {
+    let mut connect = ConnectOptions::new().name("directmessages");
     match &options.servers.login {
         Some(Login::User(user, password)) => {
             connect = connect.user_and_password(user.clone(), password.clone());
@@ -192,7 +204,7 @@ async fn connect(options: &NatsOptions, pulse: &Arc<Pulse>) -> Result<Client, Na
         let (certificate, key) = (readable(certificate).await?, readable(key).await?);
         connect = connect.add_client_certificate(certificate, key);
     }
-    Ok(connect.connect(options.servers.addresses.clone()).await?)
+    Ok(connect)
 }
 
 /// The client reads its files with each connection: one that is not there is told at the start.

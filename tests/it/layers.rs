@@ -130,7 +130,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
     ),
     (
         "src/config",
-        &["clap"],
+        &["clap", "clap_complete", "strsim"],
         &["auth", "chat", "config", "signals"],
     ),
     (

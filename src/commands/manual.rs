@@ -1,0 +1,24 @@
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use directmessages::config::{Cli, Completions, Man};
+
+/// Prints what a shell completes arguments with.
+pub(crate) fn completions(settings: &Completions) {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(settings.shell, &mut command, name, &mut std::io::stdout());
+}
+
+/// Prints the manual page, or writes all pages into a folder.
+pub(crate) fn man(settings: &Man) -> anyhow::Result<()> {
+    let command = Cli::command();
+    match &settings.out {
+        None => clap_mangen::Man::new(command).render(&mut std::io::stdout())?,
+        Some(folder) => {
+            let unusable = || format!("the folder {} cannot be used", folder.display());
+            std::fs::create_dir_all(folder).with_context(unusable)?;
+            clap_mangen::generate_to(command, folder).with_context(unusable)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! What is wrong with what the program was given: all of it at once, each with what to give instead.
+
+use std::{collections::BTreeSet, ffi::OsString, fmt};
+
+use clap::{
+    Arg, CommandFactory as _, FromArgMatches as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{Cli, Command};
+
+/// What is wrong with one setting, or with several that do not go together. Its `Display` holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The flags that it is about.
+    about: Vec<String>,
+    told: String,
+}
+
+impl Mistake {
+    /// About these flags.
+    #[must_use]
+    pub fn new(about: &[&str], told: impl Into<String>) -> Self {
+        Self {
+            about: about.iter().map(ToString::to_string).collect(),
+            told: told.into(),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told)
+    }
+}
+
+/// The variable of a flag whose own is not to be read: nobody can set one with such a name from a shell.
+const NO_VARIABLE: &str = "left out";
+
+/// Why the program does not run.
+pub(super) enum Refusal {
+    /// What clap says itself: help, the version, a subcommand that there is not.
+    Clap(clap::Error),
+    /// Settings that cannot be used.
+    Mistakes(Vec<Mistake>),
+}
+
+/// Reads what was given, and goes on past each setting that cannot be used, to find the others.
+pub(super) fn read(
+    arguments: Vec<OsString>,
+    check: impl FnOnce(&Command) -> Vec<Mistake>,
+) -> Result<Cli, Refusal> {
+    let mut reading = Reading {
+        command: Cli::command(),
+        arguments,
+        left_out: BTreeSet::new(),
+        mistakes: Vec::new(),
+    };
+    let cli = loop {
+        let parsed = reading.command.clone();
+        let parsed = parsed.try_get_matches_from(&reading.arguments);
+        match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+            Ok(cli) => break Some(cli),
+            Err(error) => match reading.pass(&error) {
+                Pass::On => {}
+                Pass::End => break None,
+                Pass::No => return Err(Refusal::Clap(error)),
+            },
+        }
+    };
+    let mut mistakes = reading.mistakes;
+    if let Some(cli) = &cli {
+        // What was left out may be missed, or its default may contradict: neither is the operator's mistake.
+        let known = |mistake: &Mistake| !mistake.about.iter().any(|f| reading.left_out.contains(f));
+        mistakes.extend(check(&cli.command).into_iter().filter(known));
+    }
+    match cli {
+        Some(cli) if mistakes.is_empty() => Ok(cli),
+        _ => Err(Refusal::Mistakes(mistakes)),
+    }
+}
+
+/// What is read, less what cannot be used.
+struct Reading {
+    command: clap::Command,
+    arguments: Vec<OsString>,
+    /// The flags that cannot be used, left out wherever they were given.
+    left_out: BTreeSet<String>,
+    mistakes: Vec<Mistake>,
+}
+
+/// Whether more can be read after an error.
+enum Pass {
+    On,
+    End,
+    No,
+}
+
+impl Reading {
+    fn pass(&mut self, error: &clap::Error) -> Pass {
+        let refused = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(refused)) => refused.clone(),
+            Some(ContextValue::Strings(missing)) => return self.miss(missing),
+            _ => String::new(),
+        };
+        let name = refused.split(['=', ' ', '[']).next().unwrap_or_default();
+        let flag = name.strip_prefix("--").unwrap_or_default();
+        let known = find(&self.command, flag).cloned();
+        match (error.kind(), known) {
+            (ErrorKind::UnknownArgument, _) if self.left_out.insert(name.to_owned()) => {
+                let meant = match error.get(ContextKind::SuggestedArg) {
+                    Some(ContextValue::String(meant)) => format!(": did you mean {meant}?"),
+                    _ => ": see --help for what there is".to_owned(),
+                };
+                let told = format!("{name} is not known here{meant}");
+                self.mistakes.push(Mistake::new(&[flag], told));
+                self.without(name, !flag.is_empty());
+                Pass::On
+            }
+            (_, Some(arg)) if self.left_out.insert(flag.to_owned()) => {
+                let told = self.value(error, &arg);
+                self.mistakes.push(Mistake::new(&[flag], told));
+                self.without(name, arg.get_action().takes_values());
+                self.command = without_variable(self.command.clone(), flag);
+                Pass::On
+            }
+            _ if self.mistakes.is_empty() => Pass::No,
+            _ => Pass::End,
+        }
+    }
+
+    /// What a value is, and what to give instead.
+    fn value(&self, error: &clap::Error, arg: &Arg) -> String {
+        let flag = format!("--{}", arg.get_long().unwrap_or_default());
+        let given_as_flag = self.arguments.iter().any(|given| is_flag(given, &flag));
+        let variable = arg.get_env().map(|name| name.to_string_lossy());
+        let setting = match variable {
+            Some(variable) if given_as_flag => format!("{flag} ({variable})"),
+            Some(variable) => format!("{variable} ({flag})"),
+            None => flag,
+        };
+        let given = match error.get(ContextKind::InvalidValue) {
+            // A key that was pasted where a file is asked for is a secret too.
+            _ if arg.is_hide_env_values_set() || arg.get_id() == "jwt_public_key" => String::new(),
+            Some(ContextValue::String(given)) => format!(" is {given:?}"),
+            _ => String::new(),
+        };
+        let instead = match error.get(ContextKind::ValidValue) {
+            _ if error.kind() == ErrorKind::ArgumentConflict => "give it once".to_owned(),
+            _ if error.kind() == ErrorKind::TooManyValues => {
+                "give the flag by itself, or not at all".to_owned()
+            }
+            Some(ContextValue::Strings(valid)) if !valid.is_empty() => {
+                format!("give one of {}", valid.join(", "))
+            }
+            _ => match std::error::Error::source(error) {
+                Some(reason) => reason.to_string(),
+                None => "give a value".to_owned(),
+            },
+        };
+        format!("{setting}{given}: {instead}")
+    }
+
+    /// What is needed, and not there: unless it was left out, or may have been taken for an unknown flag's value.
+    fn miss(&mut self, missing: &[String]) -> Pass {
+        if self.mistakes.is_empty() && missing.iter().any(|name| !name.starts_with("--")) {
+            return Pass::No;
+        }
+        for name in missing {
+            let flag = name.split(' ').next().unwrap_or_default();
+            let flag = flag.trim_start_matches("--");
+            if let Some(arg) = find(&self.command, flag)
+                && !self.left_out.contains(flag)
+            {
+                let variable = arg.get_env().map(|name| name.to_string_lossy());
+                let variable = variable.map_or(String::new(), |name| format!(" ({name})"));
+                let told = format!("--{flag}{variable} is needed, and not given");
+                self.mistakes.push(Mistake::new(&[flag], told));
+            }
+        }
+        Pass::End
+    }
+
+    /// Takes a flag out of the arguments, with the value that follows it.
+    fn without(&mut self, name: &str, has_value: bool) {
+        let mut kept = Vec::new();
+        let mut given = std::mem::take(&mut self.arguments).into_iter().peekable();
+        while let Some(argument) = given.next() {
+            if !is_flag(&argument, name) {
+                kept.push(argument);
+            } else if argument == name && has_value {
+                given.next_if(|value| !value.to_string_lossy().starts_with("--"));
+            }
+        }
+        self.arguments = kept;
+    }
+}
+
+/// Whether an argument is this flag, by itself or with a value.
+fn is_flag(argument: &OsString, flag: &str) -> bool {
+    let argument = argument.to_string_lossy();
+    let rest = argument.strip_prefix(flag);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
+fn find<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a Arg> {
+    let own = command.get_arguments().find(|a| a.get_long() == Some(flag));
+    let mut below = command.get_subcommands();
+    own.or_else(|| below.find_map(|command| find(command, flag)))
+}
+
+/// The same command, which does not read the variable of this flag, nor need it.
+fn without_variable(command: clap::Command, flag: &str) -> clap::Command {
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    let own = command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(flag));
+    let own = own.map(|arg| arg.get_id().clone());
+    let command = match own {
+        Some(id) => command.mut_arg(id, |arg| arg.env(NO_VARIABLE)),
+        None => command,
+    };
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |below| without_variable(below, flag))
+    })
+}
