@@ -72,3 +72,13 @@ pub(crate) fn suites_in(name: &str, prefix: &str, suffix: &str) -> Vec<String> {
     suites.sort();
     suites
 }
+
+/// The library that gives a process another clock.
+pub(crate) fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    let folders = folders.map(|folder| folder.unwrap().path());
+    let found = folders
+        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
+        .find(|library| Path::exists(library));
+    found.expect("libfaketime is missing: ./test installs it")
+}

@@ -1,11 +1,6 @@
 //! The system under test: several processes of the real program on one database, with something between that breaks.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use sea_orm::ConnectionTrait as _;
 use tokio::sync::Mutex;
@@ -19,6 +14,7 @@ use crate::{
         process::{Process, program},
         proxy::Proxy,
         server::{client, unlimited},
+        tool::faketime,
     },
     support::free_port,
 };
@@ -210,14 +206,4 @@ impl Server {
         command.env("DONT_FAKE_MONOTONIC", "1");
         command
     }
-}
-
-/// The library that gives a process another clock.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").unwrap();
-    let folders = folders.map(|folder| folder.unwrap().path());
-    let found = folders
-        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
-        .find(|library| Path::exists(library));
-    found.expect("libfaketime is missing: ./test installs it")
 }
