@@ -55,7 +55,9 @@ pub(super) async fn check(serve: &Serve, limit: Duration) -> Vec<Finding> {
             }
             Err(mute) => {
                 let remedy = match (&mute, &database.direct_database_url) {
-                    (Mute::Away(_), None) => "see what is told of the database",
+                    (Mute::Away(_), None) => {
+                        "see what is told of the database; past a pooler leads DIRECT_DATABASE_URL, and NATS_URL around it"
+                    }
                     (Mute::Away(_), Some(_)) => "mend DIRECT_DATABASE_URL",
                     (Mute::Silent(_), _) => {
                         "a pooler seems to be between: set DIRECT_DATABASE_URL to the way past it, or NATS_URL"

@@ -175,7 +175,7 @@ async fn a_pooler_is_seen() {
             "DIRECT_DATABASE_URL",
         ],
     );
-    told.has("failed", "bus", &["did not come", "DIRECT_DATABASE_URL"]);
+    told.has("failed", "bus", &["do not carry", "DIRECT_DATABASE_URL"]);
     let told = doctor(&url, &["--check-timeout", "4", "--database-pooled"]).await;
     told.is_well();
     told.has("ok", "pooler", &["as DATABASE_POOLED says"]);
