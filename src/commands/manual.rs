@@ -11,7 +11,8 @@ pub(crate) fn completions(settings: &Completions) {
 
 /// Prints the manual page, or writes all pages into a folder.
 pub(crate) fn man(settings: &Man) -> anyhow::Result<()> {
-    let command = Cli::command();
+    // What `help` does, --help does too, and it has no page.
+    let command = Cli::command().disable_help_subcommand(true);
     match &settings.out {
         None => clap_mangen::Man::new(command).render(&mut std::io::stdout())?,
         Some(folder) => {

@@ -56,6 +56,7 @@ mod requests;
 mod retries;
 mod rotation;
 mod rules;
+mod running;
 mod seed;
 mod signals;
 mod sockets;
