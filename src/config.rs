@@ -79,7 +79,6 @@ impl Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Command {
     /// Run the server.
     Serve(Serve),

@@ -12,7 +12,9 @@ pub(crate) fn completions(settings: &Completions) {
 /// Prints the manual page, or writes all pages into a folder.
 pub(crate) fn man(settings: &Man) -> anyhow::Result<()> {
     // What `help` does, --help does too, and it has no page.
-    let command = Cli::command().disable_help_subcommand(true);
+    let command = Cli::command()
+        .disable_help_subcommand(true)
+        .propagate_version(true);
     match &settings.out {
         None => clap_mangen::Man::new(command).render(&mut std::io::stdout())?,
         Some(folder) => {

@@ -103,8 +103,8 @@ fn check_settings(serve: &Serve) -> Vec<Finding> {
         })
         .collect();
     if let Some((file, error)) = directmessages::broken_manifest(serve) {
-        let told =
-            format!("the manifest {file:?} (--documents, DOCUMENTS) cannot be used: {error}");
+        let file = file.display();
+        let told = format!("the manifest {file} (--documents, DOCUMENTS) cannot be used: {error}");
         found.push(Finding::failed(CHECK, told));
     } else if found.is_empty() {
         found.push(Finding::ok(CHECK, "each can be used"));
@@ -148,10 +148,11 @@ impl Printer {
     /// Says how it was, and answers with whether nothing failed.
     fn sum(&self) -> std::io::Result<bool> {
         let (checks, warnings, failures) = (self.checks, self.warnings, self.failures);
+        let well = checks - warnings - failures;
         let mut output = std::io::stdout().lock();
         writeln!(
             output,
-            "{checks} findings: {warnings} warnings, {failures} failed"
+            "{checks} findings: {well} ok, {warnings} warning, {failures} failed"
         )?;
         output.flush()?;
         Ok(failures == 0)
