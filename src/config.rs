@@ -132,6 +132,9 @@ pub struct Serve {
     /// Serve GraphiQL, an editor for trying operations, at /graphiql.
     #[arg(long, env = "GRAPHIQL")]
     pub graphiql: bool,
+    /// Serve the demo's page, on which users write to each other, at /; it links to GraphiQL, so it implies --graphiql.
+    #[arg(long, env = "DEMO_PAGE")]
+    pub demo_page: bool,
     /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
     #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
     pub documents: Option<PathBuf>,
@@ -159,6 +162,14 @@ pub struct Serve {
     /// How long signals are kept.
     #[command(flatten)]
     pub pruning: Pruning,
+}
+
+impl Serve {
+    /// Whether GraphiQL is served.
+    #[must_use]
+    pub const fn has_graphiql(&self) -> bool {
+        self.graphiql || self.demo_page
+    }
 }
 
 /// Settings of `dev`.

@@ -88,7 +88,7 @@ impl Server {
         let limits = Limits {
             prices: settings.prices.clone(),
             argument_bytes: settings.bounds.body_limit,
-            introspection: settings.introspection || settings.graphiql,
+            introspection: settings.introspection || settings.has_graphiql(),
         };
         let gate = Gate::new(&sdl(), limits);
         let documents = match &settings.documents {
@@ -159,8 +159,8 @@ impl Server {
     }
 }
 
-/// Every path, with GraphiQL where it is asked for.
-pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
+/// Every path, with the pages for people where they are asked for.
+pub(crate) fn router(server: Arc<Server>, settings: &Serve) -> Router {
     let mut router = Router::new()
         .route(
             "/graphql",
@@ -170,7 +170,10 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
         )
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
-    if graphiql {
+    if settings.demo_page {
+        router = router.route("/", routing::get(page::chat));
+    }
+    if settings.has_graphiql() {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
     let origins = server.bounds.sockets.allowed_origins.clone();

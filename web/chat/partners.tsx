@@ -1,0 +1,42 @@
+import type { Ref } from "preact";
+import type { Account, AccountState } from "./account.ts";
+import { whenOf } from "./format.ts";
+import { Avatar, Unread } from "./parts.tsx";
+
+interface Props {
+  account: Account;
+  state: AccountState;
+  choose: (partnerId: string) => void;
+  list: Ref<HTMLElement>;
+}
+
+/** Everyone with whom the user has written, the latest first. */
+export function Partners({ account, state: { mailbox, open }, choose, list }: Props) {
+  return (
+    <nav class="partners" aria-label={`${account.identity.name}’s conversations`} ref={list}>
+      {!mailbox && <p class="empty">Loading…</p>}
+      {mailbox?.partners.length === 0 && <p class="empty">No conversations yet.</p>}
+      <ul>
+        {mailbox?.partners.map(({ id, name, lastMessage, unread }) => (
+          <li key={id}>
+            <button type="button" data-partner={id} aria-current={id === open ? "true" : undefined} onClick={() => choose(id)}>
+              <Avatar id={id} name={name} />
+              <span class="name">{name}</span>
+              <time dateTime={lastMessage.sentAt}>{whenOf(lastMessage.sentAt)}</time>
+              <span class="last">
+                {lastMessage.sender.id === account.identity.id && "You: "}
+                <bdi>{lastMessage.content}</bdi>
+              </span>
+              <Unread count={unread.count} />
+            </button>
+          </li>
+        ))}
+      </ul>
+      {mailbox?.morePartners && (
+        <button type="button" class="more" onClick={() => void account.loadMorePartners()}>
+          Show more
+        </button>
+      )}
+    </nav>
+  );
+}
