@@ -1,4 +1,4 @@
-//! Real clients: the suites of tests/node against a server of ours, and the embedded page against its sources.
+//! Real clients: the suites of tests/node against a server of ours, and the embedded pages against their sources.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ fn install(folder: &Path) {
 
 async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
-    let flags = [&["--graphiql", "--keep-alive", "2"], flags].concat();
+    let flags = [&["--demo-page", "--keep-alive", "2"], flags].concat();
     let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
@@ -56,6 +56,7 @@ macro_rules! suites {
 
 suites! {
     apollo_client_listens: "apollo",
+    the_demos_page_keeps_two_people_together: "chat",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
     graphql_sse_listens: "events",
@@ -72,7 +73,7 @@ fn every_suite_of_the_folder_is_run() {
 }
 
 #[test]
-fn the_embedded_page_is_what_its_sources_build() {
+fn the_embedded_pages_are_what_their_sources_build() {
     let folder = folder("web");
     run(bound("npm")
         .args(["run", "--silent", "check"])

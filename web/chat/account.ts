@@ -91,7 +91,7 @@ export class Account {
   /** Opens the conversation with a partner, or closes the one that is open. */
   open(partnerId: string | null): void {
     const mailbox = this.#state.mailbox;
-    this.#change({ open: partnerId, mailbox: mailbox && partnerId ? mailboxes.opened(mailbox, partnerId) : mailbox });
+    this.#change({ open: partnerId, problem: null, mailbox: mailbox && partnerId ? mailboxes.opened(mailbox, partnerId) : mailbox });
     this.#loadFirstPage();
   }
 

@@ -103,8 +103,8 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
     }
   };
   const stay = () => {
-    const element = area.current!;
-    if (end.current) {
+    const element = area.current;
+    if (element && end.current) {
       element.scrollTop = element.scrollHeight;
     }
   };

@@ -1,4 +1,5 @@
 import type { Ref } from "preact";
+import { useState } from "preact/hooks";
 import type { Account, AccountState } from "./account.ts";
 import { whenOf } from "./format.ts";
 import { Avatar, Unread } from "./parts.tsx";
@@ -8,6 +9,31 @@ interface Props {
   state: AccountState;
   choose: (partnerId: string) => void;
   list: Ref<HTMLElement>;
+}
+
+/** Whoever is not in the list yet is found by their id. */
+function NewPartner({ choose }: { choose: (partnerId: string) => void }) {
+  const [id, setId] = useState("");
+  const submit = (event: Event) => {
+    event.preventDefault();
+    choose(id.trim());
+    setId("");
+  };
+  return (
+    <form class="new" onSubmit={submit}>
+      <input
+        aria-label="Write to somebody new: a user’s id"
+        placeholder="Write to: a user’s id"
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck={false}
+        pattern=".*\S.*"
+        required
+        value={id}
+        onInput={(event) => setId(event.currentTarget.value)}
+      />
+    </form>
+  );
 }
 
 /** Everyone with whom the user has written, the latest first. */
@@ -21,13 +47,17 @@ export function Partners({ account, state: { mailbox, open }, choose, list }: Pr
           <li key={id}>
             <button type="button" data-partner={id} aria-current={id === open ? "true" : undefined} onClick={() => choose(id)}>
               <Avatar id={id} name={name} />
-              <span class="name">{name}</span>
-              <time dateTime={lastMessage.sentAt}>{whenOf(lastMessage.sentAt)}</time>
-              <span class="last">
-                {lastMessage.sender.id === account.identity.id && "You: "}
-                <bdi>{lastMessage.content}</bdi>
+              <span class="line">
+                <span class="name">{name}</span>
+                <time dateTime={lastMessage.sentAt}>{whenOf(lastMessage.sentAt)}</time>
               </span>
-              <Unread count={unread.count} />
+              <span class="line">
+                <span class="last">
+                  {lastMessage.sender.id === account.identity.id && "You: "}
+                  <bdi>{lastMessage.content}</bdi>
+                </span>
+                <Unread count={unread.count} />
+              </span>
             </button>
           </li>
         ))}
@@ -37,6 +67,7 @@ export function Partners({ account, state: { mailbox, open }, choose, list }: Pr
           Show more
         </button>
       )}
+      <NewPartner choose={choose} />
     </nav>
   );
 }
