@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::{
     Fixture as _, SECRET,
     database::Kind,
+    process::PROGRAM,
     server::TestServer,
     tool::{self, bound, installing, run, suites_in},
 };
@@ -35,6 +36,7 @@ async fn suite(name: &str, flags: &[&str]) {
         .current_dir(&folder)
         .env("SERVER_URL", format!("http://{}", server.address))
         .env("JWT_SECRET", SECRET)
+        .env("PROGRAM", PROGRAM)
         .env("SCHEMA", tool::path("schema.graphql"));
     tokio::task::spawn_blocking(move || run(&mut node))
         .await

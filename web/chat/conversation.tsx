@@ -20,6 +20,7 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
   const messages = useMemo(() => (conversation ? shown(conversation) : []), [conversation]);
   const waiting = state.outbox.filter((message) => message.partnerId === partnerId);
   const { area, isAtEnd, onScroll, goToEnd } = useScrolling(account, partnerId, messages.at(0)?.sequence);
+  const isLoading = (state.link === "live" || state.link === "connecting") && state.problem === null;
   const isComplete = conversation?.from === 0;
   const newest = messages.at(-1);
 
@@ -44,7 +45,7 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
         <h3>{name}</h3>
       </header>
       <div class="messages" ref={area} onScroll={onScroll} tabIndex={0} role="region" aria-label={`Messages with ${name}`}>
-        {conversation && !isComplete && <p class="empty">Loading…</p>}
+        {conversation && !isComplete && isLoading && <p class="empty">Loading…</p>}
         {isComplete && messages.length + waiting.length > 0 && <p class="empty">The conversation begins here.</p>}
         {isComplete && messages.length + waiting.length === 0 && <p class="empty">No messages yet. Write the first one.</p>}
         <ol>
