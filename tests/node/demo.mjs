@@ -29,7 +29,7 @@ export async function demo(t) {
       // The shell ends the program when its own standard input closes, which it does with this process.
       const script = 'exec 3<&0; "$@" </dev/null & child=$!; cat <&3 >/dev/null; kill $child; wait $child';
       const arguments_ = ['-c', script, 'sh', setting('PROGRAM'), 'dev', '--port', `${port}`, '--folder', folder];
-      running = spawn('sh', arguments_, { stdio: ['pipe', 'pipe', 'ignore'] });
+      running = spawn('sh', arguments_, { env: { PATH: process.env.PATH }, stdio: ['pipe', 'pipe', 'ignore'] });
       running.ended = new Promise((done) => running.once('exit', done));
       let printed = '';
       for await (const part of running.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
@@ -40,7 +40,9 @@ export async function demo(t) {
     },
     /** Runs another command of the program on the demo's database. */
     run(command) {
-      const { status, stderr } = spawnSync(setting('PROGRAM'), [command, '--database-url', `sqlite:${join(folder, 'demo.db')}`]);
+      const { status, stderr } = spawnSync(setting('PROGRAM'), [command, '--database-url', `sqlite:${join(folder, 'demo.db')}`], {
+        env: { PATH: process.env.PATH },
+      });
       if (status !== 0) throw new Error(`${command} failed: ${stderr}`);
     },
   };

@@ -139,10 +139,14 @@ export class Connection {
       if (!this.isOpen) {
         return;
       }
-      if (data) {
+      // First the error: beside it, urql gives the data of the event before once more.
+      if (error) {
+        const isSignedOut = error.networkError instanceof CloseEvent && error.networkError.code === 4403;
+        if (!isSignedOut) {
+          refused(refusalOf(error));
+        }
+      } else if (data) {
         place.after = event(data).cursor;
-      } else if (!(error?.networkError instanceof CloseEvent && error.networkError.code === 4403)) {
-        refused(refusalOf(error));
       }
     });
     this.#stopped.signal.addEventListener("abort", () => listening.unsubscribe());

@@ -1,9 +1,10 @@
-import { useEffect, useReducer, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useState } from "preact/hooks";
 import type { Account, AccountState } from "./account.ts";
 
 export function useAccount(account: Account): AccountState {
   const [, redraw] = useReducer((count: number, _: void) => count + 1, 0);
-  useEffect(() => account.watch(() => redraw()), [account]);
+  // Before anything else can happen: a change between the first drawing and an effect after it would never be shown.
+  useLayoutEffect(() => account.watch(() => redraw()), [account]);
   return account.state;
 }
 
