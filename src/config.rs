@@ -129,12 +129,9 @@ pub struct Serve {
     /// Do not migrate the database at start: refuse to start where its schema is not up to date.
     #[arg(long, env = "NO_MIGRATE")]
     pub no_migrate: bool,
-    /// Serve GraphiQL, an editor for trying operations, at /graphiql.
-    #[arg(long, env = "GRAPHIQL")]
-    pub graphiql: bool,
-    /// Serve the demo's page, on which users write to each other, at /; it links to GraphiQL, so it implies --graphiql.
-    #[arg(long, env = "DEMO_PAGE")]
-    pub demo_page: bool,
+    /// Which pages for people are served.
+    #[command(flatten)]
+    pub pages: Pages,
     /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
     #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
     pub documents: Option<PathBuf>,
@@ -164,10 +161,21 @@ pub struct Serve {
     pub pruning: Pruning,
 }
 
-impl Serve {
+/// The pages that come with the program.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Pages {
+    /// Serve GraphiQL, an editor for trying operations, at /graphiql.
+    #[arg(long, env = "GRAPHIQL")]
+    pub graphiql: bool,
+    /// Serve the demo's page, on which users write to each other, at /; it links to GraphiQL, so it implies --graphiql.
+    #[arg(long, env = "DEMO_PAGE")]
+    pub demo_page: bool,
+}
+
+impl Pages {
     /// Whether GraphiQL is served.
     #[must_use]
-    pub const fn has_graphiql(&self) -> bool {
+    pub const fn has_graphiql(self) -> bool {
         self.graphiql || self.demo_page
     }
 }

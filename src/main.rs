@@ -10,7 +10,7 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Prices, Pruning, Rates, Serve, Synchronous, Token,
+        Pages, Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -126,8 +126,10 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
     Ok(Serve {
         listen,
         no_migrate: false,
-        graphiql: true,
-        demo_page: true,
+        pages: Pages {
+            graphiql: true,
+            demo_page: true,
+        },
         introspection: true,
         keys: Keys::of_secret(secret),
         database: Database {

@@ -51,7 +51,7 @@ use self::{
 pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
-    config::{Bounds, Serve},
+    config::{Bounds, Pages, Serve},
     graphql::{self, Api, Caller, sdl},
 };
 
@@ -88,7 +88,7 @@ impl Server {
         let limits = Limits {
             prices: settings.prices.clone(),
             argument_bytes: settings.bounds.body_limit,
-            introspection: settings.introspection || settings.has_graphiql(),
+            introspection: settings.introspection || settings.pages.has_graphiql(),
         };
         let gate = Gate::new(&sdl(), limits);
         let documents = match &settings.documents {
@@ -160,7 +160,7 @@ impl Server {
 }
 
 /// Every path, with the pages for people where they are asked for.
-pub(crate) fn router(server: Arc<Server>, settings: &Serve) -> Router {
+pub(crate) fn router(server: Arc<Server>, pages: Pages) -> Router {
     let mut router = Router::new()
         .route(
             "/graphql",
@@ -170,10 +170,10 @@ pub(crate) fn router(server: Arc<Server>, settings: &Serve) -> Router {
         )
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
-    if settings.demo_page {
+    if pages.demo_page {
         router = router.route("/", routing::get(page::chat));
     }
-    if settings.has_graphiql() {
+    if pages.has_graphiql() {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
     let origins = server.bounds.sockets.allowed_origins.clone();

@@ -2,6 +2,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import type { Account, AccountState } from "./account.ts";
 import { Composer } from "./composer.tsx";
 import { dayOf } from "./format.ts";
+import { useMedia } from "./hooks.ts";
 import { shown } from "./mailbox.ts";
 import { Arrived, Waiting } from "./message.tsx";
 
@@ -20,6 +21,13 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
   const messages = useMemo(() => (conversation ? shown(conversation) : []), [conversation]);
   const waiting = state.outbox.filter((message) => message.partnerId === partnerId);
   const { area, isAtEnd, onScroll, goToEnd } = useScrolling(account, partnerId, messages.at(0)?.sequence);
+  // On a phone, focus in the box would cover the conversation with a keyboard.
+  const isTouched = useMedia("(pointer: coarse)");
+  useEffect(() => {
+    if (takesFocus && isTouched) {
+      area.current?.focus();
+    }
+  }, []);
   const isLoading = (state.link === "live" || state.link === "connecting") && state.problem === null;
   const isComplete = conversation?.from === 0;
   const newest = messages.at(-1);
@@ -75,7 +83,7 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
         name={name}
         draft={drafts.get(partnerId) ?? ""}
         keep={(draft) => drafts.set(partnerId, draft)}
-        takesFocus={takesFocus}
+        takesFocus={takesFocus && !isTouched}
         leave={close}
         write={(content) => {
           account.write(content);
