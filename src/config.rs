@@ -149,9 +149,9 @@ pub struct Serve {
     /// Do not migrate the database at start: refuse to start where its schema is not up to date.
     #[arg(long, env = "NO_MIGRATE", value_parser = parse_switch)]
     pub no_migrate: bool,
-    /// Serve GraphiQL, an editor for trying operations, at /graphiql.
-    #[arg(long, env = "GRAPHIQL", value_parser = parse_switch)]
-    pub graphiql: bool,
+    /// Which pages for people are served.
+    #[command(flatten)]
+    pub pages: Pages,
     /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
     #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
     pub documents: Option<PathBuf>,
@@ -194,6 +194,25 @@ impl Serve {
     pub fn broken_files(&self) -> Vec<Mistake> {
         let keys = self.keys.broken_files().into_iter();
         keys.chain(self.bus.broken_files()).collect()
+    }
+}
+
+/// The pages that come with the program.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Pages {
+    /// Serve GraphiQL, an editor for trying operations, at /graphiql.
+    #[arg(long, env = "GRAPHIQL", value_parser = parse_switch)]
+    pub graphiql: bool,
+    /// Serve the demo's page, on which users write to each other, at /; it links to GraphiQL, so it implies --graphiql.
+    #[arg(long, env = "DEMO_PAGE", value_parser = parse_switch)]
+    pub demo_page: bool,
+}
+
+impl Pages {
+    /// Whether GraphiQL is served.
+    #[must_use]
+    pub const fn has_graphiql(self) -> bool {
+        self.graphiql || self.demo_page
     }
 }
 

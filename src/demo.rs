@@ -27,75 +27,9 @@ pub const USERS: [(&str, &str); 5] = [
     ("emeka", "Emeka"),
 ];
 
-/// Minutes before now, sender, recipient, text. What is older than the recipient's last answer was read.
-const HISTORY: [(i64, &str, &str, &str); 26] = [
-    (4_330, "ann", "ben", "Hi Ben! Are you coming on Saturday?"),
-    (4_322, "ben", "ann", "Of course. Shall I bring the tent?"),
-    (4_321, "ann", "ben", "Please do. Ours leaks 🙈"),
-    (4_310, "ben", "ann", "And who drives?"),
-    (4_305, "ann", "ben", "Chloé has the van. I'll ask her."),
-    (
-        4_300,
-        "ann",
-        "chloe",
-        "Salut Chloé, could you take three of us on Saturday?",
-    ),
-    (
-        4_120,
-        "chloe",
-        "ann",
-        "Bien sûr ! Departure at eight, sharp 😄",
-    ),
-    (4_115, "ann", "chloe", "Perfect, thank you!"),
-    (
-        4_110,
-        "ann",
-        "ben",
-        "Chloé drives. Eight o'clock at the fountain.",
-    ),
-    (4_090, "ben", "ann", "👍"),
-    (
-        2_890,
-        "daniel",
-        "ann",
-        "Could you look over the minutes before I send them round?",
-    ),
-    (
-        2_700,
-        "ann",
-        "daniel",
-        "Done. Two typos on the second page, otherwise fine.",
-    ),
-    (2_695, "daniel", "ann", "You are a star."),
-    (
-        1_500,
-        "emeka",
-        "ben",
-        "Ben, the projector is free on Thursday.",
-    ),
-    (1_490, "ben", "emeka", "Great, I take it. Until noon?"),
-    (1_488, "emeka", "ben", "Until noon."),
-    (1_440, "chloe", "daniel", "Do you still have my umbrella?"),
-    (
-        1_400,
-        "daniel",
-        "chloe",
-        "It stands in my office, dry and lonely ☂️",
-    ),
-    (190, "ben", "ann", "I found the tent. One pole is missing."),
-    (185, "ann", "ben", "My brother has spare ones, I'll ask."),
-    (180, "ben", "ann", "Thanks!"),
-    (95, "chloe", "ann", "Is it all right if my sister joins us?"),
-    (60, "emeka", "ann", "صباح الخير Ann! Lunch today?"),
-    (
-        58,
-        "emeka",
-        "ann",
-        "The new place on the corner has opened.",
-    ),
-    (31, "ben", "ann", "Any news of the pole?"),
-    (12, "chloe", "ann", "She brings cake 🍰"),
-];
+/// Minutes before now, sender, recipient and text (`\n` is a new line), by tabs. What is older than the recipient's last
+/// answer was read.
+const HISTORY: &str = include_str!("demo/history.tsv");
 
 /// The demo's key: made once, kept in its folder, readable by its owner only.
 ///
@@ -161,12 +95,23 @@ async fn tell(chat: &Chat, now: i64, time: &AtomicI64) -> Result<(), chat::Error
         })
         .collect::<Result<Vec<_>, chat::Error>>()?;
     chat.upsert(&users).await?;
-    for (minutes, sender, recipient, text) in HISTORY {
+    for (minutes, sender, recipient, text) in HISTORY.lines().filter_map(told_line) {
         time.store(now - minutes * 60_000, Ordering::Relaxed);
         let sender = user_id(sender);
         // Whoever answers has read.
         chat.read_conversation(sender, recipient, None).await?;
-        chat.send(sender, recipient, text.to_owned(), None).await?;
+        chat.send(sender, recipient, text, None).await?;
     }
     Ok(())
+}
+
+fn told_line(line: &str) -> Option<(i64, &str, &str, String)> {
+    let mut fields = line.splitn(4, '\t');
+    let minutes = fields.next()?.parse().ok()?;
+    Some((
+        minutes,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?.replace("\\n", "\n"),
+    ))
 }

@@ -173,7 +173,7 @@ pub async fn serve(
     );
     let address = listener.local_addr()?;
     tracing::info!(%address, database = ?url, "serving");
-    let router = http::router(server, settings.graphiql);
+    let router = http::router(server, settings.pages);
     let bounds = &settings.bounds;
     let ended = async {
         http::serve(listener, router, bounds, &shutdown).await?;

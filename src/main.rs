@@ -10,7 +10,7 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Prices, Pruning, Rates, Serve, Synchronous, Token,
+        Pages, Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
     demo, graphql, open_store, serve,
 };
@@ -140,7 +140,10 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
     Ok(Serve {
         listen,
         no_migrate: false,
-        graphiql: true,
+        pages: Pages {
+            graphiql: true,
+            demo_page: true,
+        },
         introspection: true,
         keys: Keys::of_secret(secret),
         database: Database {
@@ -173,20 +176,22 @@ fn greet(settings: &Serve) -> anyhow::Result<()> {
     let secret = settings.keys.jwt_secret.as_deref().unwrap_or_default();
     let tokens = Tokens::hs256(secret, None, None);
     let address = settings.listen;
-    let mut first = None;
-    println!(
-        "\n  The demo is ready. Open a user's page, two in two windows, and let them write to each other:\n"
-    );
-    for (id, name) in demo::USERS {
-        let token = tokens.mint(id, Some(name), false, 86_400)?;
-        println!("  {name:<8} http://{address}/graphiql#token={token}\n");
-        first.get_or_insert(token);
+    let mint = |(id, name): (&str, &str)| tokens.mint(id, Some(name), false, 86_400);
+    let users = demo::USERS.map(|user| mint(user).map(|token| (user.1, token)));
+    let users = users.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let [(_, ann), (_, ben), ..] = users.as_slice() else {
+        anyhow::bail!("the demo has two users at least");
+    };
+    println!("\n  The demo is ready. Open this page, and watch Ann and Ben write to each other:\n");
+    println!("  http://{address}/#token={ann}&token={ben}\n");
+    println!("  Try operations and subscriptions in GraphiQL, signed in as:\n");
+    for (name, token) in &users {
+        println!("  {name:<8} http://{address}/graphiql#token={token}");
     }
-    let token = first.unwrap_or_default();
-    println!("  Or send a message as Ann with curl:\n");
+    println!("\n  Send a message as Ann with curl:\n");
     println!(
         "  curl http://{address}/graphql -H 'Content-Type: application/json' \\\n    \
-         -H 'Authorization: Bearer {token}' \\\n    \
+         -H 'Authorization: Bearer {ann}' \\\n    \
          -d '{{\"query\":\"mutation {{ sendMessage(input: {{recipientId: \\\"ben\\\", content: \\\"Hello from curl\\\"}}) {{ message {{ id formatted sentAt }} inbox {{ unreadCount }} }} }}\"}}'\n"
     );
     println!("  The tokens are good for a day; every start prints new ones. Stop with Ctrl-C.\n");

@@ -51,7 +51,7 @@ use self::{
 pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
-    config::{Bounds, Serve},
+    config::{Bounds, Pages, Serve},
     graphql::{self, Api, Caller, sdl},
 };
 
@@ -62,7 +62,7 @@ fn gate(settings: &Serve) -> Gate {
     let limits = Limits {
         prices: settings.prices.clone(),
         argument_bytes: settings.bounds.body_limit,
-        introspection: settings.introspection || settings.graphiql,
+        introspection: settings.introspection || settings.pages.has_graphiql(),
     };
     Gate::new(&sdl(), limits)
 }
@@ -168,8 +168,8 @@ impl Server {
     }
 }
 
-/// Every path, with GraphiQL where it is asked for.
-pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
+/// Every path, with the pages for people where they are asked for.
+pub(crate) fn router(server: Arc<Server>, pages: Pages) -> Router {
     let mut router = Router::new()
         .route(
             "/graphql",
@@ -179,7 +179,10 @@ pub(crate) fn router(server: Arc<Server>, graphiql: bool) -> Router {
         )
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
-    if graphiql {
+    if pages.demo_page {
+        router = router.route("/", routing::get(page::chat));
+    }
+    if pages.has_graphiql() {
         router = router.route("/graphiql", routing::get(page::graphiql));
     }
     let origins = server.bounds.sockets.allowed_origins.clone();

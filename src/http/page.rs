@@ -6,10 +6,19 @@ use axum::{
 
 use super::{accept::MediaType, answer, request::bad_request};
 
-/// GraphiQL, one page with everything in it, as `web/build.mjs` makes it.
+/// Each is one page with everything in it, as `web/build.mjs` makes it.
+const CHAT: &[u8] = include_bytes!("../../web/dist/chat.html.gz");
 const GRAPHIQL: &[u8] = include_bytes!("../../web/dist/graphiql.html.gz");
 
+pub(super) async fn chat(headers: HeaderMap) -> Response {
+    page(CHAT, &headers)
+}
+
 pub(super) async fn graphiql(headers: HeaderMap) -> Response {
+    page(GRAPHIQL, &headers)
+}
+
+fn page(compressed: &'static [u8], headers: &HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT_ENCODING);
     let accepts = accepts.and_then(|value| value.to_str().ok()).unwrap_or("*");
     if !accepts.split(',').any(takes_gzip) {
@@ -17,7 +26,7 @@ pub(super) async fn graphiql(headers: HeaderMap) -> Response {
         let refusal = bad_request(StatusCode::NOT_ACCEPTABLE, message);
         return answer::refused(MediaType::Json, &refusal);
     }
-    let mut response = Response::new(Body::from(GRAPHIQL));
+    let mut response = Response::new(Body::from(compressed));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::{
     harness::{
-        database::folder,
+        Fixture as _,
+        database::{Kind, folder},
         process::{Process, program},
-        server::client,
+        server::{TestServer, client},
         user::User,
     },
     support::free_port,
@@ -32,6 +33,9 @@ async fn the_demo_listens_on_loopback_only_and_keeps_its_key_and_history() {
         assert_eq!(listening(port), ["0100007F"], "it listens on loopback only");
 
         let told = demo.printed();
+        let first = told.split_whitespace().find(|word| word.contains("://"));
+        let page = format!("http://{address}/#token=");
+        assert!(first.unwrap().starts_with(&page), "{told}");
         for name in ["Ann", "Ben"] {
             let link = format!("http://{address}/graphiql#token=");
             assert!(
@@ -61,6 +65,34 @@ async fn the_demo_listens_on_loopback_only_and_keeps_its_key_and_history() {
     }
     assert!(counts[0] > 5, "there is a history: {counts:?}");
     assert_eq!(counts[0], counts[1], "the history is told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_has_no_pages_but_those_that_it_is_asked_for() {
+    let of_both: [(&[&str], [u16; 2]); 3] = [
+        (&[], [404, 404]),
+        (&["--graphiql"], [404, 200]),
+        (&["--demo-page"], [200, 200]),
+    ];
+    for (flags, expected) in of_both {
+        let server = TestServer::with(Kind::Sqlite, flags).await;
+        for (path, status) in ["/", "/graphiql"].into_iter().zip(expected) {
+            let url = format!("http://{}{path}", server.address);
+            let request = server.http.get(url).header("accept-encoding", "gzip");
+            let page = request.send().await.unwrap();
+            assert_eq!(page.status(), status, "{path} with {flags:?}");
+            if status == 200 {
+                for (name, value) in [
+                    ("content-security-policy", "frame-ancestors 'none'"),
+                    ("referrer-policy", "no-referrer"),
+                    ("x-content-type-options", "nosniff"),
+                ] {
+                    assert_eq!(page.headers()[name], value, "{path}");
+                }
+            }
+        }
+        server.finish().await;
+    }
 }
 
 /// Whoever has the token of this name's link.

@@ -1,10 +1,11 @@
-//! Real clients: the suites of tests/node against a server of ours, and the embedded page against its sources.
+//! Real clients: the suites of tests/node against a server of ours, and the embedded pages against their sources.
 
 use std::path::{Path, PathBuf};
 
 use crate::harness::{
     Fixture as _, SECRET,
     database::Kind,
+    process::PROGRAM,
     server::TestServer,
     tool::{self, bound, installing, run, suites_in},
 };
@@ -28,13 +29,14 @@ fn install(folder: &Path) {
 
 async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
-    let flags = [&["--graphiql", "--keep-alive", "2"], flags].concat();
+    let flags = [&["--demo-page", "--keep-alive", "2"], flags].concat();
     let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
     node.args(["--test", &format!("{name}.test.mjs")])
         .current_dir(&folder)
         .env("SERVER_URL", format!("http://{}", server.address))
         .env("JWT_SECRET", SECRET)
+        .env("PROGRAM", PROGRAM)
         .env("SCHEMA", tool::path("schema.graphql"));
     tokio::task::spawn_blocking(move || run(&mut node))
         .await
@@ -56,6 +58,7 @@ macro_rules! suites {
 
 suites! {
     apollo_client_listens: "apollo",
+    the_demos_page_keeps_two_people_together: "chat",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
     graphql_sse_listens: "events",
@@ -72,7 +75,7 @@ fn every_suite_of_the_folder_is_run() {
 }
 
 #[test]
-fn the_embedded_page_is_what_its_sources_build() {
+fn the_embedded_pages_are_what_their_sources_build() {
     let folder = folder("web");
     run(bound("npm")
         .args(["run", "--silent", "check"])

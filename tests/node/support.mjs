@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 /** A setting from the environment; a missing one fails the test with a sentence. */
 export function setting(name) {
   const value = process.env[name];
-  assert.ok(value, `${name} is not set: tests/it starts these tests, and passes SERVER_URL, JWT_SECRET and SCHEMA.`);
+  assert.ok(value, `${name} is not set: tests/it starts these tests, and passes SERVER_URL, JWT_SECRET, PROGRAM and SCHEMA.`);
   return value;
 }
 

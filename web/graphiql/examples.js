@@ -11,6 +11,7 @@ export function examples(userId) {
     { query: conversation, variables: json({ partnerId, limit: 20, after: null }) },
     { query: sendMessage, variables: json({ input: { recipientId: partnerId, content: "Hello from GraphiQL" } }) },
     { query: messageSent, variables: json({ after: null }) },
+    { query: messageRead, variables: json({ after: null }) },
     { query: readConversation, variables: json({ input: { partnerId } }) },
   ];
 }
@@ -84,6 +85,20 @@ subscription MessageSent($after: String) {
   messageSent(after: $after) {
     cursor
     message { id formatted sentAt unread }
+    sender { username }
+    recipient { username }
+    conversationPartner { unreadCount }
+    inbox { unreadCount }
+  }
+}
+`;
+
+const messageRead = `# Like MessageSent, for the moment when a message
+# is first read: run ReadConversation as its reader.
+subscription MessageRead($after: String) {
+  messageRead(after: $after) {
+    cursor
+    message { id formatted readAt }
     sender { username }
     recipient { username }
     conversationPartner { unreadCount }

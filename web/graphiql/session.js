@@ -1,3 +1,5 @@
+import { claimsOf, decoded, notAToken, textOf } from "../shared/token.ts";
+
 // The token lives in sessionStorage: it survives a reload, ends with the tab, and two users in two tabs do not meet.
 const key = "directmessages:token";
 
@@ -9,7 +11,7 @@ export function takeTokenFromAddress() {
     return null;
   }
   window.history.replaceState(null, "", pathname + search);
-  return storeToken(decode(hash.slice("#token=".length)));
+  return storeToken(decoded(hash.slice("#token=".length)));
 }
 
 export function signIn(text) {
@@ -32,11 +34,11 @@ export function currentSession() {
   if (!claims) {
     return null;
   }
-  const id = text(claims.sub);
+  const id = textOf(claims.sub);
   return {
     token,
     id,
-    name: text(claims.preferred_username) ?? text(claims.name) ?? id ?? "an unnamed user",
+    name: textOf(claims.preferred_username) ?? textOf(claims.name) ?? id ?? "an unnamed user",
     isService: claims.role === "service",
     expiresAt: typeof claims.exp === "number" ? claims.exp * 1000 : null,
   };
@@ -45,34 +47,8 @@ export function currentSession() {
 function storeToken(text) {
   const token = text.trim().replace(/^(authorization:\s*)?bearer\s+/i, "").replace(/^(["'])(.*)\1$/, "$2");
   if (!claimsOf(token)) {
-    return "That is not a token: a JWT is three parts joined by dots, like eyJhbGciOi….eyJzdWIiOi….c2lnbmF0….";
+    return notAToken;
   }
   window.sessionStorage.setItem(key, token);
   return null;
-}
-
-function claimsOf(token) {
-  const parts = token.split(".");
-  if (parts.length !== 3 || !parts.every((part) => /^[\w-]+$/.test(part))) {
-    return null;
-  }
-  try {
-    const bytes = Uint8Array.from(window.atob(parts[1].replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof claims === "object" && !Array.isArray(claims) ? claims : null;
-  } catch {
-    return null;
-  }
-}
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-function text(claim) {
-  return typeof claim === "string" && claim !== "" ? claim : null;
 }

@@ -1,0 +1,72 @@
+// The demo's page, as its tests look at it.
+import { until } from './browser.mjs';
+
+/** One user's part of the page. */
+export class Pane {
+  constructor(page, name) {
+    this.page = page;
+    this.root = page.getByRole('region', { name, exact: true });
+  }
+
+  partner(name) {
+    return this.root.getByRole('navigation').getByRole('button', { name: new RegExp(`^\\W*${name}`) });
+  }
+
+  async open(name) {
+    await this.partner(name).click();
+    await this.root.getByRole('textbox', { name: `Message to ${name}` }).waitFor();
+  }
+
+  get messages() {
+    return this.root.getByRole('region', { name: /^Messages with/ });
+  }
+
+  get online() {
+    return this.root.getByRole('switch');
+  }
+
+  get box() {
+    return this.root.getByRole('textbox', { name: /^Message to/ });
+  }
+
+  async write(...texts) {
+    for (const text of texts) {
+      await this.box.fill(text);
+      await this.box.press('Enter');
+    }
+  }
+
+  texts() {
+    return this.root.locator('.message > p:first-of-type').allInnerTexts();
+  }
+
+  /** The names in the list, each with its unread count where it has one. */
+  async list() {
+    const partners = await this.root.getByRole('navigation').getByRole('listitem').all();
+    return Promise.all(
+      partners.map(async (partner) => {
+        const [name, badge] = [await partner.locator('.name').innerText(), partner.locator('.badge')];
+        return (await badge.count()) ? `${name}: ${await badge.innerText()}` : name;
+      }),
+    );
+  }
+
+  async shows(...texts) {
+    await until(`${JSON.stringify(texts)} is what is shown last`, async () => {
+      const shown = (await this.texts()).slice(-texts.length);
+      return JSON.stringify(shown) === JSON.stringify(texts) || shown;
+    });
+  }
+
+  async lists(...names) {
+    await until(`the list is ${JSON.stringify(names)}`, async () => {
+      const listed = (await this.list()).map((line) => line.replace(/\s+/g, ' '));
+      return JSON.stringify(listed) === JSON.stringify(names) || listed;
+    });
+  }
+
+  /** How far each of one's own messages has come, as assistive technology is told. */
+  ticks() {
+    return this.root.locator('.tick').allInnerTexts();
+  }
+}

@@ -1,0 +1,300 @@
+import { Connection, type Place, type Refusal } from "./connection.ts";
+import * as mailboxes from "./mailbox.ts";
+import type { Mailbox, Message } from "./mailbox.ts";
+import {
+  ConversationDocument,
+  MessageReadDocument,
+  MessageSentDocument,
+  MorePartnersDocument,
+  ReadConversationDocument,
+  SendMessageDocument,
+  StartDocument,
+} from "./operations.ts";
+import { Outbox, outgoing, type Outgoing } from "./outbox.ts";
+import { pause } from "./pause.ts";
+import type { Identity } from "./tokens.ts";
+
+/** What the page shows of a user. */
+export interface AccountState {
+  /** How it stands with the server: `away` by the switch, `lost` while the server does not answer, `ended` with the token. */
+  link: "connecting" | "live" | "lost" | "away" | "ended";
+  mailbox: Mailbox | null;
+  outbox: readonly Outgoing[];
+  /** The partner whose conversation is open. */
+  open: string | null;
+  /** What went wrong, for people. */
+  problem: string | null;
+  /** What has just come in, for screen readers. */
+  heard: string;
+}
+
+/** One user on this page: their mailbox, kept up to date while they are online, and what they wrote, until it is sent. */
+export class Account {
+  readonly identity: Identity;
+  #state: AccountState;
+  readonly #watchers = new Set<() => void>();
+  readonly #outbox: Outbox;
+  #connection: Connection | null = null;
+  /** One for each subscription; null until the lists were fetched. They outlive a connection. */
+  #places: { sent: Place; read: Place } | null = null;
+  /** Up to which sequence number each conversation has been reported as read. */
+  readonly #reported = new Map<string, number>();
+  /** Conversations of which a page is on its way. */
+  readonly #loading = new Map<string, Connection>();
+  /** The connection by which the outbox is being sent. */
+  #sending: Connection | null = null;
+
+  constructor(identity: Identity, place: number) {
+    this.identity = identity;
+    this.#outbox = new Outbox(`${identity.id}:${place}`);
+    const outbox = this.#outbox.load();
+    this.#state = { link: "away", mailbox: null, outbox, open: null, problem: null, heard: "" };
+  }
+
+  get state(): AccountState {
+    return this.#state;
+  }
+
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Comes (back): what was missed comes by the cursors, what was written meanwhile is sent. */
+  goOnline(): void {
+    const { token, expiresAt } = this.identity;
+    if (expiresAt !== null && expiresAt <= Date.now()) {
+      this.#change({ link: "ended" });
+      return;
+    }
+    const connection = new Connection(token, {
+      connected: () => this.#change({ link: "live", problem: null }),
+      lost: () => this.#change({ link: "lost" }),
+      signedOut: () => {
+        this.#connection?.stop();
+        this.#connection = null;
+        this.#change({ link: "ended" });
+      },
+    });
+    this.#connection = connection;
+    this.#change({ link: "connecting", problem: null });
+    void this.#run(connection);
+  }
+
+  /** Leaves: from now on this user asks nothing and hears nothing. */
+  goAway(): void {
+    this.#connection?.stop();
+    this.#connection = null;
+    this.#change({ link: "away" });
+  }
+
+  /** Opens the conversation with a partner, or closes the one that is open. */
+  open(partnerId: string | null): void {
+    const mailbox = this.#state.mailbox;
+    this.#change({ open: partnerId, problem: null, mailbox: mailbox && partnerId ? mailboxes.opened(mailbox, partnerId) : mailbox });
+    this.#loadFirstPage();
+  }
+
+  /** Writes to the partner whose conversation is open. */
+  write(content: string): void {
+    const { open, outbox } = this.#state;
+    if (open !== null) {
+      this.#queue([...outbox, outgoing(open, content)]);
+    }
+  }
+
+  /** Takes a refused message off the page. */
+  discard(clientMessageId: string): void {
+    this.#queue(this.#state.outbox.filter((message) => message.clientMessageId !== clientMessageId));
+  }
+
+  /** Fetches the page before the oldest message that is shown. */
+  async loadOlder(partnerId: string): Promise<void> {
+    const connection = this.#connection;
+    const conversation = this.#state.mailbox?.conversations.get(partnerId);
+    const complete = !conversation || (conversation.older === null && conversation.from === 0);
+    if (!connection || complete || this.#loading.get(partnerId)?.isOpen) {
+      return;
+    }
+    this.#loading.set(partnerId, connection);
+    const answer = await connection.ask(ConversationDocument, { partnerId, after: conversation.older });
+    if (this.#loading.get(partnerId) === connection) {
+      this.#loading.delete(partnerId);
+    }
+    if (answer && "refusal" in answer) {
+      this.#fail(answer.refusal);
+    } else if (answer?.data.conversation) {
+      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, answer.data.conversation!));
+    }
+  }
+
+  async loadMorePartners(): Promise<void> {
+    const after = this.#state.mailbox?.morePartners;
+    const answer = after ? await this.#connection?.ask(MorePartnersDocument, { after }) : null;
+    if (answer && "refusal" in answer) {
+      this.#fail(answer.refusal);
+    } else if (answer?.data.conversationPartners) {
+      const { conversationPartners, signalCursor } = answer.data;
+      this.#learn((mailbox) => mailboxes.withMorePartners(mailbox, conversationPartners, signalCursor ?? ""));
+    }
+  }
+
+  /** The user has seen the conversation up to this message. The counts, and the ticks, come by the subscription. */
+  async saw(partnerId: string, message: Message): Promise<void> {
+    const partner = this.#state.mailbox?.partners.find(({ id }) => id === partnerId);
+    const reported = this.#reported.get(partnerId) ?? 0;
+    if (!this.#connection || !partner || partner.unread.count === 0 || message.sequence <= reported) {
+      return;
+    }
+    this.#reported.set(partnerId, message.sequence);
+    const answer = await this.#connection.ask(ReadConversationDocument, { input: { partnerId, upTo: message.id } });
+    if (!answer || "refusal" in answer) {
+      // Not reported after all: it is tried again when the conversation is next seen.
+      this.#reported.delete(partnerId);
+    }
+  }
+
+  /** Fetches the lists where there are none, listens, and sends what waits. */
+  async #run(connection: Connection): Promise<void> {
+    if (!this.#places && !(await this.#fetchLists(connection))) {
+      return;
+    }
+    if (!this.#places || connection !== this.#connection) {
+      return;
+    }
+    const refused = (refusal: Refusal) => void this.#listenAgain(connection, refusal);
+    const { sent, read } = this.#places;
+    connection.listen(MessageSentDocument, sent, {
+      event: ({ messageSent }) => {
+        this.#hear(messageSent);
+        return messageSent;
+      },
+      refused,
+    });
+    connection.listen(MessageReadDocument, read, {
+      event: ({ messageRead }) => {
+        this.#learn((mailbox) => mailboxes.withRead(mailbox, messageRead));
+        return messageRead;
+      },
+      refused,
+    });
+    this.#loadFirstPage();
+    void this.#send();
+  }
+
+  /** The recipe that misses nothing: the lists and `signalCursor` in one operation, then listen from that cursor. */
+  async #fetchLists(connection: Connection): Promise<boolean> {
+    const answer = await connection.ask(StartDocument, {});
+    if (!answer || connection !== this.#connection) {
+      return false;
+    }
+    if ("refusal" in answer || answer.data.signalCursor === null) {
+      this.#fail("refusal" in answer ? answer.refusal : { code: "INTERNAL", message: "The server gave no cursor." });
+      return false;
+    }
+    const after = answer.data.signalCursor;
+    this.#places = { sent: { after }, read: { after } };
+    const mailbox = mailboxes.started(answer.data);
+    const open = this.#state.open;
+    this.#change({ mailbox: open ? mailboxes.opened(mailbox, open) : mailbox });
+    return true;
+  }
+
+  /** After a refused subscription: from the start where the cursor is too old, else from where it was. */
+  async #listenAgain(connection: Connection, refusal: Refusal): Promise<void> {
+    if (connection !== this.#connection) {
+      return;
+    }
+    connection.stop();
+    if (refusal.code === "CURSOR_EXPIRED") {
+      this.#places = null;
+      this.#reported.clear();
+    } else {
+      this.#change({ link: "lost" });
+      const left = new AbortController();
+      const unwatch = this.watch(() => connection !== this.#connection && left.abort());
+      await pause(2_000, left.signal);
+      unwatch();
+    }
+    if (connection === this.#connection) {
+      this.goOnline();
+    }
+  }
+
+  #hear(event: mailboxes.Event): void {
+    const { message } = event;
+    this.#learn((mailbox) => mailboxes.withSent(mailbox, event));
+    if (message.sender.id === this.identity.id) {
+      this.#settle(message);
+    } else {
+      this.#change({ heard: `${message.sender.username}: ${message.content}` });
+    }
+  }
+
+  #loadFirstPage(): void {
+    const { open, mailbox } = this.#state;
+    if (open !== null && mailbox?.conversations.get(open)?.from === Infinity) {
+      void this.loadOlder(open);
+    }
+  }
+
+  #queue(outbox: readonly Outgoing[]): void {
+    this.#outbox.keep(outbox);
+    this.#change({ outbox });
+    void this.#send();
+  }
+
+  /** Sends what waits, one after the other, so that the server has it in the order in which it was written. */
+  async #send(): Promise<void> {
+    const connection = this.#connection;
+    if (!connection || !this.#places || this.#sending === connection) {
+      return;
+    }
+    this.#sending = connection;
+    for (;;) {
+      const next = this.#state.outbox.find(({ refused }) => refused === null);
+      if (!next || connection !== this.#connection) {
+        break;
+      }
+      const { partnerId: recipientId, content, clientMessageId } = next;
+      const answer = await connection.ask(SendMessageDocument, { input: { recipientId, content, clientMessageId } });
+      if (answer && "refusal" in answer) {
+        const refused = { ...next, refused: answer.refusal.message };
+        this.#queue(this.#state.outbox.map((message) => (message.clientMessageId === clientMessageId ? refused : message)));
+      } else if (answer?.data.sendMessage) {
+        const { message } = answer.data.sendMessage;
+        this.#learn((mailbox) => mailboxes.withMessage(mailbox, recipientId, message));
+        this.#settle(message);
+      }
+    }
+    if (this.#sending === connection) {
+      this.#sending = null;
+    }
+  }
+
+  /** What the server has told of is no longer on its way, whether its answer or its event came first. */
+  #settle(message: Message): void {
+    const outbox = this.#state.outbox.filter(({ clientMessageId }) => clientMessageId !== message.clientMessageId);
+    if (outbox.length < this.#state.outbox.length) {
+      this.#outbox.keep(outbox);
+      this.#change({ outbox });
+    }
+  }
+
+  #fail({ message }: Refusal): void {
+    this.#change({ problem: message });
+  }
+
+  #learn(step: (mailbox: Mailbox) => Mailbox): void {
+    if (this.#state.mailbox) {
+      this.#change({ mailbox: step(this.#state.mailbox) });
+    }
+  }
+
+  #change(changes: Partial<AccountState>): void {
+    this.#state = { ...this.#state, ...changes };
+    for (const watcher of this.#watchers) {
+      watcher();
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { Ref } from "preact";
+import { useState } from "preact/hooks";
+import type { Account, AccountState } from "./account.ts";
+import { whenOf } from "./format.ts";
+import { Avatar, Unread } from "./parts.tsx";
+
+interface Props {
+  account: Account;
+  state: AccountState;
+  choose: (partnerId: string) => void;
+  list: Ref<HTMLElement>;
+}
+
+/** Whoever is not in the list yet is found by their id. */
+function NewPartner({ choose }: { choose: (partnerId: string) => void }) {
+  const [id, setId] = useState("");
+  const submit = (event: Event) => {
+    event.preventDefault();
+    choose(id.trim());
+    setId("");
+  };
+  return (
+    <form class="new" onSubmit={submit}>
+      <input
+        aria-label="Write to somebody new: a user’s id"
+        placeholder="Write to: a user’s id"
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck={false}
+        pattern=".*\S.*"
+        required
+        value={id}
+        onInput={(event) => setId(event.currentTarget.value)}
+      />
+    </form>
+  );
+}
+
+/** Everyone with whom the user has written, the latest first. */
+export function Partners({ account, state: { mailbox, open, link, problem }, choose, list }: Props) {
+  return (
+    <nav class="partners" aria-label={`${account.identity.name}’s conversations`} ref={list}>
+      {!mailbox && link === "connecting" && problem === null && <p class="empty">Loading…</p>}
+      {mailbox?.partners.length === 0 && <p class="empty">No conversations yet.</p>}
+      <ul>
+        {mailbox?.partners.map(({ id, name, lastMessage, unread }) => (
+          <li key={id}>
+            <button type="button" data-partner={id} aria-current={id === open ? "true" : undefined} onClick={() => choose(id)}>
+              <Avatar id={id} name={name} />
+              <span class="line">
+                <span class="name">{name}</span>
+                <time dateTime={lastMessage.sentAt}>{whenOf(lastMessage.sentAt)}</time>
+              </span>
+              <span class="line">
+                <span class="last">
+                  {lastMessage.sender.id === account.identity.id && "You: "}
+                  <bdi>{lastMessage.content}</bdi>
+                </span>
+                <Unread count={unread.count} />
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
+      {mailbox?.morePartners && (
+        <button type="button" class="more" onClick={() => void account.loadMorePartners()}>
+          Show more
+        </button>
+      )}
+      <NewPartner choose={choose} />
+    </nav>
+  );
+}
