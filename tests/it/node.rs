@@ -26,8 +26,17 @@ fn install(folder: &Path) {
     }
 }
 
+/// What the docs' Python client needs, where it is not there yet.
+fn install_python() {
+    let _alone = installing();
+    run(bound("sh")
+        .arg("install.sh")
+        .current_dir(tool::path("tests/python")));
+}
+
 async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
+    install_python();
     let flags = [&["--graphiql", "--keep-alive", "2"], flags].concat();
     let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
@@ -56,6 +65,7 @@ macro_rules! suites {
 
 suites! {
     apollo_client_listens: "apollo",
+    the_clients_of_the_docs_tell_of_every_message_once: "clients",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
     graphql_sse_listens: "events",
