@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::{
     Fixture as _, SECRET,
     database::Kind,
+    process::PROGRAM,
     server::TestServer,
     tool::{self, bound, installing, run, suites_in},
 };
@@ -44,7 +45,8 @@ async fn suite(name: &str, flags: &[&str]) {
         .current_dir(&folder)
         .env("SERVER_URL", format!("http://{}", server.address))
         .env("JWT_SECRET", SECRET)
-        .env("SCHEMA", tool::path("schema.graphql"));
+        .env("SCHEMA", tool::path("schema.graphql"))
+        .env("PROGRAM", PROGRAM);
     tokio::task::spawn_blocking(move || run(&mut node))
         .await
         .unwrap();
@@ -68,6 +70,7 @@ suites! {
     the_clients_of_the_docs_tell_of_every_message_once: "clients",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
+    the_docs_are_complete_and_their_commands_run: "docs",
     graphql_sse_listens: "events",
     answers_are_those_of_graphql_js: "execution",
     graphiql_works_signed_in: "graphiql",
