@@ -108,8 +108,8 @@ test('every command of the pages runs, or has a reason why not', { timeout: 120_
 async function runAll(t, commands) {
   const folder = await mkdtemp(join(tmpdir(), 'directmessages-docs-'));
   t.after(() => rm(folder, { recursive: true }));
-  // The program that cargo has built already.
-  const cargo = `#!/bin/sh\n[ "$1" = run ] || { echo "only cargo run is known here" >&2; exit 1; }\nshift\n[ "$1" != -q ] || shift\n[ "$1" = -- ] && shift\nexec "$PROGRAM" "$@"\n`;
+  // The program that cargo has built already; the demo takes its port by a flag only.
+  const cargo = `#!/bin/sh\n[ "$1" = run ] || { echo "only cargo run is known here" >&2; exit 1; }\nshift\n[ "$1" != -q ] || shift\n[ "$1" = -- ] && shift\n[ "$1" != dev ] || set -- "$@" --port "\${LISTEN#*:}"\nexec "$PROGRAM" "$@"\n`;
   await writeFile(join(folder, 'cargo'), cargo);
   await chmod(join(folder, 'cargo'), 0o755);
   const port = await freePort();
@@ -119,6 +119,7 @@ async function runAll(t, commands) {
       : source,
   );
   const stop = 'served=\nstop() { [ -z "$served" ] || { kill $served; wait $served || true; served=; }; }\ntrap stop EXIT\n';
+  await writeFile(join(folder, 'all.sh'), stop + script.join('\n'));
   const child = spawn('sh', ['-c', 'exec 3<&0; (cat <&3 >/dev/null; kill -9 0) & exec bash -euo pipefail all.sh 3<&- </dev/null'], {
     cwd: folder,
     detached: true,
@@ -132,9 +133,8 @@ async function runAll(t, commands) {
   });
   let printed = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (printed += text));
-  await writeFile(join(folder, 'all.sh'), stop + script.join('\n'));
-  const [code] = await once(child, 'exit');
   const closed = once(child, 'close');
+  const [code] = await once(child, 'exit');
   child.stdin.end();
   await closed;
   assert.equal(code, 0, printed);
