@@ -154,7 +154,7 @@ async fn main() -> Result<(), Failure> {
     let setting = |name| env::var(name).map_err(|_| format!("{name} is not set"));
     let (server, tokens) = (setting("SERVER_URL")?, setting("TOKEN_URL")?);
     chat(server, tokens, setting("PARTNER")?, |line| {
-        println!("{line}")
+        println!("{line}");
     })
     .await
 }
