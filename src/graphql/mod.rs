@@ -148,10 +148,8 @@ fn schema() -> Schema<Query, Mutation, Subscription> {
         .finish()
 }
 
-/// What introspection says of every schema of async-graphql's, so that the exported one says it too.
-const SCHEMA: &str = "A GraphQL Schema defines the capabilities of a GraphQL server. It exposes all available types and directives on the server, as well as the entry points for query, mutation, and subscription operations.";
-
-/// The API's schema as SDL, sorted.
+/// The API's schema as SDL, sorted. The sentence by which async-graphql's introspection describes every `schema` is not in it: Rust's
+/// `graphql_client` cannot read a described one.
 #[must_use]
 pub fn sdl() -> String {
     let options = SDLExportOptions::new()
@@ -162,10 +160,6 @@ pub fn sdl() -> String {
         .use_space_ident()
         .indent_width(2);
     let sdl = schema().sdl_with_options(options);
-    let sdl = sdl.replace(
-        "\nschema {",
-        &format!("\n\"\"\"\n{SCHEMA}\n\"\"\"\nschema {{"),
-    );
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     format!("{}\n", lines.join("\n").trim())
 }

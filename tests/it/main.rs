@@ -17,6 +17,7 @@ mod backup;
 mod bombs;
 mod bus;
 mod cli;
+mod clients;
 mod college;
 mod crash;
 mod database_url;

@@ -27,8 +27,17 @@ fn install(folder: &Path) {
     }
 }
 
+/// What the docs' Python client needs, where it is not there yet.
+fn install_python() {
+    let _alone = installing();
+    run(bound("sh")
+        .arg("install.sh")
+        .current_dir(tool::path("tests/python")));
+}
+
 async fn suite(name: &str, flags: &[&str]) {
     let folder = folder("tests/node");
+    install_python();
     let flags = [&["--demo-page", "--keep-alive", "2"], flags].concat();
     let server = TestServer::with(Kind::Sqlite, &flags).await;
     let mut node = bound("node");
@@ -59,8 +68,10 @@ macro_rules! suites {
 suites! {
     apollo_client_listens: "apollo",
     the_demos_page_keeps_two_people_together: "chat",
+    the_clients_of_the_docs_tell_of_every_message_once: "clients",
     typescript_is_generated_and_compiles: "codegen",
     differential_documents_get_the_verdicts_of_graphql_js: "differential",
+    the_docs_are_complete_and_their_commands_run: "docs",
     graphql_sse_listens: "events",
     answers_are_those_of_graphql_js: "execution",
     graphiql_works_signed_in: "graphiql",

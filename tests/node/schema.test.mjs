@@ -51,6 +51,8 @@ test('the introspection of the running server says what the schema file says', a
     specifiedByUrl: true,
   });
   const introspected = buildClientSchema(await ann.ask(query));
+  // async-graphql describes every schema by one sentence, which schema.graphql leaves out: not every codegen reads it there.
+  introspected.description = undefined;
   assert.equal(sorted(introspected), sorted(buildSchema(schemaText())));
 });
 
