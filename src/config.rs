@@ -3,6 +3,7 @@
 mod bus;
 mod database;
 mod keys;
+mod observing;
 mod origin;
 mod prices;
 mod rates;
@@ -21,6 +22,7 @@ pub use self::{
     bus::Bus,
     database::{Database, Synchronous},
     keys::Keys,
+    observing::{Observing, Switch},
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
@@ -159,6 +161,9 @@ pub struct Serve {
     /// How long signals are kept.
     #[command(flatten)]
     pub pruning: Pruning,
+    /// What an operator sees.
+    #[command(flatten)]
+    pub observing: Observing,
 }
 
 /// Settings of `dev`.

@@ -2,7 +2,7 @@
 
 mod commands;
 
-use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use directmessages::{
@@ -10,14 +10,15 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Prices, Pruning, Rates, Serve, Synchronous, Token,
+        Observing, Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
-    demo, graphql, open_store, serve,
+    demo, graphql,
+    observe::{self, Format},
+    open_store, serve,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,13 +26,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,directmessages=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let format = match &cli.command {
+        Command::Serve(settings) => settings.observing.log_format,
+        _ => Format::default(),
+    };
+    observe::start(format);
     match run(cli.command).await {
         Ok(true) => ExitCode::SUCCESS,
         // What is wrong was printed.
@@ -146,6 +145,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         rates: Rates::default(),
         prices: Prices::default(),
         pruning: Pruning::default(),
+        observing: Observing::default(),
     })
 }
 

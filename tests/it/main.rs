@@ -40,6 +40,7 @@ mod leaving;
 mod limits;
 mod model;
 mod node;
+mod observe;
 mod pages;
 mod persisted;
 mod pooler;

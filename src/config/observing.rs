@@ -1,0 +1,35 @@
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+
+use crate::observe::Format;
+
+/// What an operator sees.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Observing")]
+pub struct Observing {
+    /// How log lines are written: for people, or a JSON object each.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "pretty")]
+    pub log_format: Format,
+    /// Whether each operation is logged when it ends. A busy server writes thousands of lines a second then.
+    #[arg(long, env = "REQUEST_LOG", value_enum, default_value = "off")]
+    pub request_log: Switch,
+    /// Address and port where Prometheus finds /metrics; not one that the public reaches. Without it there is none.
+    #[arg(long, env = "METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+impl Default for Observing {
+    fn default() -> Self {
+        super::defaults()
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
+}

@@ -1,0 +1,5 @@
+//! What an operator sees: metrics, the log of requests, and what comes with them.
+
+mod logs;
+mod numbers;
+mod rules;
