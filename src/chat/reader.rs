@@ -61,10 +61,6 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) async fn ping(&self) -> Result<(), DbErr> {
-        self.in_time(self.pool.get().ping()).await
-    }
-
     /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
     /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
     async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, DbErr>

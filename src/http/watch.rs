@@ -273,7 +273,7 @@ impl Drop for Watch {
         metrics.request(request, (!listens).then_some(took));
         if self.server.request_log {
             tracing::info!(
-                target: "directmessages::request",
+                target: "directmessages.requests",
                 parent: None,
                 request_id = %self.id,
                 connection_id = self.connection.as_ref().map(tracing::field::display),

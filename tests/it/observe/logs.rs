@@ -23,7 +23,7 @@ fn operations(process: &Process) -> Vec<Value> {
         line
     });
     lines
-        .filter(|line| line["target"] == "directmessages::request")
+        .filter(|line| line["target"] == "directmessages.requests")
         .collect()
 }
 
@@ -153,7 +153,9 @@ async fn a_defect_is_found_in_the_log_by_the_id_in_the_answer() {
     let database = TestDatabase::new(Kind::Sqlite).await;
     let process = Process::serve(&database, &JSON).await;
     let ann = process.user("ann").await;
-    database.execute("DROP TABLE message").await;
+    database
+        .execute("ALTER TABLE message RENAME TO elsewhere")
+        .await;
     let url = format!("http://{}/graphql", process.address);
     let query =
         json!({ "query": "query Broken { viewer { id } unreadMessages { nodes { id } } }" });
@@ -185,6 +187,9 @@ async fn a_defect_is_found_in_the_log_by_the_id_in_the_answer() {
         cause.contains(&id) && cause.contains("no such table"),
         "{cause}"
     );
+    database
+        .execute("ALTER TABLE elsewhere RENAME TO message")
+        .await;
     drop(process);
     database.finish().await;
 }

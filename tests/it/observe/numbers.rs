@@ -8,7 +8,7 @@ use crate::{
     harness::{
         Fixture as _,
         database::Kind,
-        events::Events,
+        events::EventStream,
         server::{TestServer, client},
         socket::Socket,
         until,
@@ -75,10 +75,14 @@ async fn counts(kind: Kind) {
     let (server, port) = measured(kind, &["--send-rate", "3"]).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);
     let mut listener = ben.listen("messageSent", None).await;
+    until("the subscription runs", async || {
+        let now = Samples::read(port).await;
+        now.is("directmessages_subscriptions", &[], 1.0)
+    })
+    .await;
     let before = Samples::read(port).await;
     before.assert("directmessages_listeners", &["kind=\"socket\""], 1.0);
     before.assert("directmessages_listeners", &["kind=\"stream\""], 0.0);
-    before.assert("directmessages_subscriptions", &[], 1.0);
     let ok = ["operation=\"sendMessage\"", "outcome=\"ok\""];
     before.assert("directmessages_requests_total", &ok, 0.0);
     for text in ["one", "two", "three"] {
@@ -155,7 +159,7 @@ async fn counts(kind: Kind) {
     assert!(after.sum("process_start_time_seconds", &[]) > 1.7e9);
     drop(listener);
     let cursor = ben.signal_cursor().await;
-    let stream = Events::listen(&ben, "messageSent", &cursor).await;
+    let stream = EventStream::listen(&ben, "messageSent", &cursor).await;
     until("the socket is gone, and the stream is there", async || {
         let now = Samples::read(port).await;
         let listeners = "directmessages_listeners";
