@@ -26,12 +26,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read();
-    let format = match &cli.command {
-        Command::Serve(settings) => settings.observing.log_format,
-        _ => Format::default(),
+    let started = match &cli.command {
+        Command::Serve(settings) => {
+            let observing = &settings.observing;
+            observe::start(observing.log_format, observing.traces())
+        }
+        _ => observe::start(Format::default(), None),
     };
-    observe::start(format);
-    match run(cli.command).await {
+    let traces = match started {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("directmessages: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = run(cli.command).await;
+    if let Err(error) = tokio::task::spawn_blocking(|| traces.finish()).await {
+        eprintln!("directmessages: {error}");
+    }
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         // What is wrong was printed.
         Ok(false) => ExitCode::FAILURE,

@@ -64,7 +64,7 @@ pub(super) fn subscribe(
     let mut ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = Events {
-        told: server.tell(prepared, caller, progress.clone(), &watch.id),
+        told: server.tell(prepared, caller, progress.clone(), watch),
         watch: watch.hand_over(),
         _open: server.metrics.listening(Listening::Stream),
         server: server.clone(),

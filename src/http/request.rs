@@ -19,6 +19,7 @@ use axum::{
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     Server,
@@ -150,12 +151,19 @@ async fn run(
         ));
     }
     if prepared.kind != OperationType::Subscription {
+        let span = watch.span();
         return Ok(if accepts.events_first {
-            let result = server.run(prepared, caller, &watch.id).await;
+            let result = server
+                .run(prepared, caller, &watch.id)
+                .instrument(span)
+                .await;
             watch.ran(&result);
             events::single(&result)
         } else {
-            let body = server.answer(prepared, caller, watch).await;
+            let body = server
+                .answer(prepared, caller, watch)
+                .instrument(span)
+                .await;
             answer::ran(accepts.answer_or_json(), body, has_side_effects)
         });
     }

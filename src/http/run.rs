@@ -32,15 +32,15 @@ impl Server {
         prepared: Prepared,
         caller: Caller,
         progress: Progress,
-        id: &RequestId,
+        watch: &Watch,
     ) -> stream::BoxStream<'static, Told> {
         if prepared.kind == OperationType::Subscription {
             let events = self.api.subscribe(prepared.operation, caller, progress);
-            return watch::within(id.span(), told(events, prepared.shape, id.clone()).boxed())
-                .boxed();
+            let told = told(events, prepared.shape, watch.id.clone());
+            return watch::within(watch.own_span(), told.boxed()).boxed();
         }
-        let (server, id) = (self.clone(), id.clone());
-        let span = id.span();
+        let (server, id) = (self.clone(), watch.id.clone());
+        let span = watch.own_span();
         // Boxed, so that what runs it is given back once it has run.
         let response = async move { server.run(prepared, caller, &id).await };
         let response = response.instrument(span).boxed();

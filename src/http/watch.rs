@@ -105,12 +105,19 @@ pub(super) async fn identify(
     };
     let id = arrived.id.clone();
     request.extensions_mut().insert(arrived);
+    let span = id.span();
+    // Within the other, so that the log finds the id.
+    let traced = span.in_scope(|| {
+        observe::request_span(request.method(), request.uri().path(), request.headers())
+    });
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answered = async {
         let panicked = |panic| super::panicked(panic, &id);
         answered.await.unwrap_or_else(panicked)
     };
-    let mut response = answered.instrument(id.span()).await;
+    let answered = answered.instrument(traced.clone()).instrument(span);
+    let mut response = answered.await;
+    traced.record("http.response.status_code", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
@@ -217,6 +224,29 @@ impl Watch {
         }
     }
 
+    /// What traces see of its running.
+    pub(super) fn span(&self) -> Span {
+        let kind = kind_of(self.kind);
+        tracing::info_span!(
+            target: "traces",
+            "operation",
+            otel.name = %format_args!("{kind} {}", self.operation),
+            graphql.operation.type = kind,
+            request_id = %self.id,
+        )
+    }
+
+    /// The span in which it runs where no request does. Each reading of a subscription is a trace of its own: it may last
+    /// for days.
+    pub(super) fn own_span(&self) -> Span {
+        let span = self.id.span();
+        if self.kind == Some(OperationType::Subscription) {
+            return span;
+        }
+        let traced = span.in_scope(|| self.span());
+        if traced.is_disabled() { span } else { traced }
+    }
+
     /// It was not run, or broke.
     pub(super) fn refused(&mut self, code: ErrorCode) {
         self.outcome = code.name().into();
@@ -257,12 +287,7 @@ impl Drop for Watch {
             return;
         }
         let took = self.began.elapsed();
-        let kind = match self.kind {
-            Some(OperationType::Query) => "query",
-            Some(OperationType::Mutation) => "mutation",
-            Some(OperationType::Subscription) => "subscription",
-            None => "none",
-        };
+        let kind = kind_of(self.kind);
         let request = observe::Request {
             kind,
             operation: self.operation.to_string(),
@@ -288,6 +313,15 @@ impl Drop for Watch {
                 "ended"
             );
         }
+    }
+}
+
+fn kind_of(kind: Option<OperationType>) -> &'static str {
+    match kind {
+        Some(OperationType::Query) => "query",
+        Some(OperationType::Mutation) => "mutation",
+        Some(OperationType::Subscription) => "subscription",
+        None => "none",
     }
 }
 

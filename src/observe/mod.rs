@@ -6,9 +6,11 @@
 mod endpoint;
 mod logs;
 mod metrics;
+mod traces;
 
-pub(crate) use self::endpoint::serve;
+pub(crate) use self::{endpoint::serve, traces::request_span};
 pub use self::{
-    logs::{Format, start},
+    logs::{Format, Traces, start},
     metrics::{Limit, Listening, Metrics, Outcome, Pool, Reading, Request, Watched},
+    traces::TracesError,
 };

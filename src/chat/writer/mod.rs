@@ -115,6 +115,7 @@ impl Writer {
             action,
             reply,
             deadline: Instant::now() + self.timeout,
+            span: tracing::Span::current(),
         };
         self.queue.push(command)?;
         answer

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -174,12 +175,19 @@ impl Worker {
         let deadline = commands.iter().map(|command| command.deadline).max();
         let left = deadline.map_or(Duration::ZERO, |at| at - Instant::now());
         let patience = left.max(self.store.acquire_timeout());
+        let span =
+            tracing::info_span!(target: "traces", parent: None, "batch", commands = commands.len());
+        for command in commands.iter() {
+            span.follows_from(&command.span);
+        }
         let began = Instant::now();
         let transaction = batch::store(&self.store, &self.hints, commands, locking, now);
-        let stored = timeout(patience, transaction).await.unwrap_or_else(|_| {
-            let late = "the database did not answer in time".to_owned();
-            Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
-        });
+        let stored = timeout(patience, transaction.instrument(span))
+            .await
+            .unwrap_or_else(|_| {
+                let late = "the database did not answer in time".to_owned();
+                Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
+            });
         self.store
             .metrics
             .transaction(began.elapsed(), stored.is_ok());

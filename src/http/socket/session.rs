@@ -283,9 +283,7 @@ impl Session {
     fn start(&mut self, id: String, prepared: Prepared, caller: Caller, watch: Watch) {
         let progress = Progress::default();
         let single = prepared.kind != OperationType::Subscription;
-        let told = self
-            .server
-            .tell(prepared, caller, progress.clone(), &watch.id);
+        let told = self.server.tell(prepared, caller, progress.clone(), &watch);
         let (told, abort) = abortable(told);
         let name = id.clone();
         self.running

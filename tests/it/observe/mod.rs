@@ -2,4 +2,6 @@
 
 mod logs;
 mod numbers;
+mod ready;
 mod rules;
+mod traces;
