@@ -6,6 +6,7 @@ mod doctor;
 mod keys;
 mod misspelt;
 mod mistakes;
+mod observing;
 mod origin;
 mod parse;
 mod prices;
@@ -25,6 +26,7 @@ pub use self::{
     keys::Keys,
     misspelt::misspelt,
     mistakes::Mistake,
+    observing::Observing,
     origin::{Origin, without_own_port},
     prices::Prices,
     rates::Rates,
@@ -179,6 +181,9 @@ pub struct Serve {
     /// How long signals are kept.
     #[command(flatten)]
     pub pruning: Pruning,
+    /// What an operator sees.
+    #[command(flatten)]
+    pub observing: Observing,
 }
 
 impl Serve {

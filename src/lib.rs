@@ -7,7 +7,7 @@
 //!
 //! [`serve`] is the whole server, with its listener, clock and shutdown as parameters: the tests run what `main` runs.
 //! The rules of messages are in [`chat`], what wakes listeners in [`signals`], the API's shape in [`graphql`], tokens in
-//! [`auth`], every setting in [`config`].
+//! [`auth`], every setting in [`config`], what an operator sees of it in [`observe`].
 
 pub mod auth;
 pub mod chat;
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod fuzz;
 pub mod graphql;
 mod http;
+pub mod observe;
 pub mod signals;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use crate::{
     chat::{Chat, Clock, Store},
     config::{Command, Database, Mistake, Pruning, Serve},
     graphql::Api,
+    observe::Metrics,
     signals::{Hints, NatsError},
 };
 
@@ -130,7 +132,14 @@ pub async fn serve(
     // What was started ends also where something later does not start.
     let _stop_at_last = stop_back.clone().drop_guard();
     let verifier = Verifier::start(settings.keys.verifier_options(), &back, &stop_back).await?;
+    let metrics = Metrics::default();
+    // A port in use is told before anything is served.
+    let asked = match settings.observing.metrics_listen {
+        Some(address) => Some(TcpListener::bind(address).await?),
+        None => None,
+    };
     let store = open_store(&settings.database, !settings.no_migrate).await?;
+    let store = store.counted_by(&metrics);
     let url = &settings.database.database_url;
     let bus = settings.bus.bus_options();
     let hints = match (settings.bus.nats_options(), url.backend()) {
@@ -151,14 +160,25 @@ pub async fn serve(
         &back,
         &stop_back,
     );
+    if let Some(asked) = asked {
+        tracing::info!(address = %asked.local_addr()?, "metrics are at /metrics");
+        let (chat, stop) = (chat.clone(), stop_back.clone());
+        let answering = observe::serve(asked, metrics.clone(), move || chat.reading(), stop);
+        back.spawn(async move {
+            if let Err(error) = answering.await {
+                tracing::error!(%error, "metrics are no longer answered");
+            }
+        });
+    }
     let tick = slow_tick(chat.clone(), hints, settings.bus.slow_tick);
     back.spawn(stop_back.clone().run_until_cancelled_owned(tick));
-    let prune = prune_often(store.clone(), settings.pruning.clone());
+    let prune = prune_often(store.clone(), settings.pruning.clone(), metrics.clone());
     back.spawn(stop_back.clone().run_until_cancelled_owned(prune));
     let server = http::Server::new(
         Api::new(chat),
         verifier,
         settings,
+        metrics,
         front.clone(),
         shutdown.clone(),
     );
@@ -225,14 +245,19 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
 }
 
 /// Every so often, takes old signals away. Servers begin at random moments, so that those of one database share the work.
-async fn prune_often(store: Store, settings: Pruning) {
+async fn prune_often(store: Store, settings: Pruning, metrics: Metrics) {
     let retention = settings.retention.retention();
     if retention.keep.is_zero() || settings.prune_interval.is_zero() {
         return;
     }
     tokio::time::sleep(settings.prune_interval.mul_f64(fastrand::f64())).await;
     loop {
-        match store.prune(&retention, |_| {}).await {
+        let mut counted = 0;
+        let count = |pruned: &chat::Pruned| {
+            metrics.pruned(pruned.signals - counted);
+            counted = pruned.signals;
+        };
+        match store.prune(&retention, count).await {
             Ok(pruned) if pruned == chat::Pruned::default() => {}
             Ok(chat::Pruned {
                 users,

@@ -2,7 +2,7 @@
 
 mod commands;
 
-use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use directmessages::{
@@ -10,33 +10,46 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Pages, Prices, Pruning, Rates, Serve, Synchronous, Token,
+        Observing, Pages, Prices, Pruning, Rates, Serve, Synchronous, Token,
     },
-    demo, graphql, open_store, serve,
+    demo, graphql,
+    observe::{self, Format},
+    open_store, serve,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What is logged where `RUST_LOG` says nothing.
+const LOGGED: &str = "warn,directmessages=info";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read(directmessages::mistakes);
-    let usual = match cli.command {
+    let started = match &cli.command {
+        Command::Serve(settings) => {
+            let observing = &settings.observing;
+            observe::start(LOGGED, observing.log_format, observing.traces())
+        }
         // It tells by itself what the others log.
-        Command::Doctor(_) => "off",
-        _ => "warn,directmessages=info",
+        Command::Doctor(_) => observe::start("off", Format::default(), None),
+        _ => observe::start(LOGGED, Format::default(), None),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match run(cli.command).await {
+    let traces = match started {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("directmessages: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = run(cli.command).await;
+    if let Err(error) = tokio::task::spawn_blocking(|| traces.finish()).await {
+        eprintln!("directmessages: {error}");
+    }
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         // What is wrong was printed.
         Ok(false) => ExitCode::FAILURE,
@@ -163,6 +176,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         rates: Rates::default(),
         prices: Prices::default(),
         pruning: Pruning::default(),
+        observing: Observing::default(),
     })
 }
 

@@ -169,6 +169,17 @@ struct Header {
     crit: Option<serde::de::IgnoredAny>,
 }
 
+/// Which of the keys that are set were fetched, so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysAtHand {
+    /// Each source gave some.
+    All,
+    /// A source gave none yet: tokens that may be by its keys cannot be judged.
+    Some,
+    /// No token can be judged.
+    None,
+}
+
 impl Verifier {
     /// Reads the key files, and starts the task that keeps the keys up to date where they can change. A JWKS is fetched by
     /// that task: until it has been, tokens that may be by its keys are [`Invalid::KeysAway`].
@@ -206,6 +217,19 @@ impl Verifier {
                 Box::pin(self.judge_by_newer_keys(token, &header, &known, invalid)).await
             }
             judged => judged,
+        }
+    }
+
+    /// Whether keys are still to be fetched, and whether there are any at all.
+    #[must_use]
+    pub fn keys(&self) -> KeysAtHand {
+        let known = self.known.borrow();
+        if known.is_empty() {
+            KeysAtHand::None
+        } else if known.is_incomplete() {
+            KeysAtHand::Some
+        } else {
+            KeysAtHand::All
         }
     }
 

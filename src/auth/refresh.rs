@@ -73,6 +73,11 @@ impl Known {
         self.keys.iter().any(|key| key.id().is_some())
     }
 
+    /// Whether there is no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Whether keys are still to come.
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete

@@ -54,7 +54,7 @@ pub use self::{
     writer::WriterOptions,
 };
 use self::{query::Users, user::Known, writer::Writer};
-use crate::signals::Hints;
+use crate::{observe::Reading, signals::Hints};
 
 /// How many messages one transaction of `read_conversation` may mark.
 const READ_CHUNK: i64 = 500;
@@ -114,12 +114,36 @@ impl Chat {
         }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and its schema is the one that this server knows.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it does not.
-    pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.store.read.ping().await?)
+    /// [`Error::Unavailable`] where it does not answer.
+    pub async fn stands_migrated(&self) -> Result<bool, Error> {
+        match self.store.stands_migrated().await {
+            Ok(migrated) => Ok(migrated),
+            // It answers: the table of migrations is not there, or not ours to read.
+            Err(error) if error::Trouble::of(&error) == error::Trouble::Defect => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is a bus between servers.
+    #[must_use]
+    pub fn has_bus(&self) -> bool {
+        self.hints.has_bus()
+    }
+
+    /// What its metrics are read off from.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading {
+            queue: self.writer.waiting(),
+            subscriptions: self.hints.listeners(),
+            pools: self.store.pools(),
+            database: !self.store.is_away(),
+            bus: !self.hints.bus_is_away(),
+            hints: self.hints.counts(),
+        }
     }
 
     /// Whether there are ways to wake other servers' listeners, and they do not work: signals come late, and none is lost.

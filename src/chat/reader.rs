@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sea_orm::{
@@ -11,6 +11,7 @@ use sea_orm::{
 };
 
 use super::{error::Trouble, primary::Primary};
+use crate::observe::Metrics;
 
 /// How long connections may take to close.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -56,13 +57,10 @@ pub(crate) struct Reader {
     pub(super) patience: Duration,
     pub(super) primary: Option<Primary>,
     pub(super) pooled: bool,
+    pub(super) metrics: Metrics,
 }
 
 impl Reader {
-    pub(crate) async fn ping(&self) -> Result<(), DbErr> {
-        self.in_time(self.pool.get().ping()).await
-    }
-
     /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
     /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
     async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, DbErr>
@@ -87,7 +85,10 @@ impl Reader {
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         present(self.primary.as_ref())?;
-        in_time(self.primary.as_ref(), self.patience, answer).await
+        let began = Instant::now();
+        let answer = in_time(self.primary.as_ref(), self.patience, answer).await;
+        self.metrics.read(began.elapsed());
+        answer
     }
 
     /// The driver prepares a statement by one message and runs it by another. A pooler may send these to two connections,

@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     path::Path,
     time::{Duration, Instant},
 };
@@ -6,7 +7,7 @@ use std::{
 use migration::{MigrationStatus, Migrator, MigratorTrait as _};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
     sqlx::{
         Connection as _,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -21,6 +22,7 @@ use super::{
     reader::{Pool, Reader, close, forget_prepared, in_time, note, present},
     url::DatabaseUrl,
 };
+use crate::observe::{self, Metrics};
 
 /// How often connections are replaced at most, where the database was there all the time.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -107,6 +109,7 @@ pub struct Store {
     pub(super) people: People,
     /// PostgreSQL: which host takes writes, and whether one does.
     primary: Option<Primary>,
+    pub(super) metrics: Metrics,
     options: StoreOptions,
 }
 
@@ -144,14 +147,50 @@ impl Store {
                 patience: options.read_timeout,
                 primary: primary.clone(),
                 pooled: options.pooled,
+                metrics: Metrics::default(),
             },
             write: Pool::new(write),
             backend,
             written: Written::default(),
             people: People::new(options.name_life),
             primary,
+            metrics: Metrics::default(),
             options,
         })
+    }
+
+    /// The same, counted there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.metrics = metrics.clone();
+        self.read.metrics = metrics.clone();
+        self
+    }
+
+    /// How many connections there are, and what they do.
+    #[must_use]
+    pub fn pools(&self) -> Vec<observe::Pool> {
+        let pools = [
+            ("read", &self.read.pool, self.options.readers),
+            ("write", &self.write, self.options.writers),
+        ];
+        let count = |(role, pool, most): (_, &Pool, _)| {
+            let db = pool.get();
+            let (size, idle) = if self.backend == DbBackend::Sqlite {
+                let pool = db.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            } else {
+                let pool = db.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            };
+            observe::Pool {
+                role,
+                in_use: (size as usize).saturating_sub(idle),
+                idle,
+                most,
+            }
+        };
+        pools.into_iter().map(count).collect()
     }
 
     /// Keeps to the host that takes writes, for as long as it is polled.
@@ -311,11 +350,24 @@ impl Store {
         Ok(pending.is_empty())
     }
 
+    /// Whether every migration is applied, asked of a connection that reads.
+    pub(super) async fn stands_migrated(&self) -> Result<bool, DbErr> {
+        let sql = "SELECT version FROM seaql_migrations";
+        let statement = Statement::from_string(self.backend, sql);
+        let rows = self.read.query_all_raw(statement).await?;
+        let applied = rows.iter().map(|row| row.try_get::<String>("", "version"));
+        let applied = applied.collect::<Result<HashSet<_>, _>>()?;
+        let migrations = Migrator::migrations();
+        Ok(migrations.iter().all(|of| applied.contains(of.name())))
+    }
+
     /// Begins a transaction that writes: READ COMMITTED whatever the server's default, IMMEDIATE on SQLite. Its patience is
     /// set by the transaction itself, so that a pooler between may hand each one another connection.
     pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
         present(self.primary.as_ref())?;
+        let began = Instant::now();
         let begun = self.begin_with(patience).await;
+        self.metrics.begin(began.elapsed());
         note(self.primary.as_ref(), &begun);
         begun
     }

@@ -37,6 +37,8 @@ pub struct SignalStream {
     cursor: SignalCursor,
     /// The only conversation that is told of.
     conversation: Option<Uuid>,
+    /// Whether everything was told that happened before: what comes now comes as it happens.
+    waited: bool,
 }
 
 /// PostgreSQL's timeline, as the name of the segment that is written to now tells it. A standby fails here, which is right:
@@ -108,6 +110,7 @@ impl Chat {
             listener,
             cursor: SignalCursor { stream, ..cursor },
             conversation: partner_id.map(|partner| conversation_id(viewer, partner)),
+            waited: false,
         };
         stream.check(&self.log_page(viewer, stream.cursor.position).await?)?;
         Ok(stream)
@@ -242,10 +245,33 @@ impl SignalStream {
             self.listener.catch_up();
             // Boxed, so that a listener that waits holds nothing of the reading.
             match Box::pin(self.read_on()).await {
-                Ok(Step::Told(signals)) => return Ok(signals),
-                Ok(Step::AtEnd) => self.listener.wait().await,
+                Ok(Step::Told(signals)) => {
+                    self.count(&signals);
+                    return Ok(signals);
+                }
+                Ok(Step::AtEnd) => {
+                    self.listener.wait().await;
+                    self.waited = true;
+                }
                 Ok(Step::NotYet) | Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Measures how late signals are, but for those that waited for the listener.
+    fn count(&self, signals: &[Signal]) {
+        if !self.waited {
+            return;
+        }
+        let now = self.chat.clock.now();
+        for Signal { message, .. } in signals {
+            let happened = match self.cursor.stream.kind {
+                Some(Kind::Read) => message.row.read_at,
+                _ => Some(message.row.sent_at),
+            };
+            if let Some(happened) = happened {
+                self.chat.store.metrics.signal(now - happened);
             }
         }
     }

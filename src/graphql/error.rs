@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Enum, ErrorExtensions as _};
-use uuid::Uuid;
 
 use crate::chat;
 
@@ -85,14 +84,11 @@ impl Error {
 }
 
 impl Error {
-    /// Logs an internal error, once, under the id that the client is told in place of its cause.
-    #[must_use]
-    pub fn log(&self) -> Option<Uuid> {
-        let request_id = (self.code == ErrorCode::Internal).then(Uuid::new_v4);
-        if let Some(request_id) = request_id {
-            tracing::error!(%request_id, cause = ?self.cause, "a request failed: {}", self.message);
+    /// Logs an internal error, once. The request's span has the id that the client is told in place of the cause.
+    pub fn log(&self) {
+        if self.code == ErrorCode::Internal {
+            tracing::error!(cause = ?self.cause, "a request failed: {}", self.message);
         }
-        request_id
     }
 }
 
@@ -123,13 +119,10 @@ impl From<chat::Error> for Error {
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
-        let request_id = error.log();
+        error.log();
         let client = async_graphql::Error::new(error.message);
         client.extend_with(|_, extensions| {
             extensions.set("code", error.code.name());
-            if let Some(request_id) = request_id {
-                extensions.set("requestId", request_id.to_string());
-            }
         })
     }
 }

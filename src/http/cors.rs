@@ -29,6 +29,6 @@ pub(super) fn layer(origins: &[Origin]) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([ALLOW, RETRY_AFTER])
+        .expose_headers([ALLOW, RETRY_AFTER, super::watch::X_REQUEST_ID])
         .max_age(REMEMBERED)
 }

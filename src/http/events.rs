@@ -29,10 +29,12 @@ use super::{
     permits::Permit,
     request,
     run::Told,
+    watch::Watch,
 };
 use crate::{
     auth::Identity,
     graphql::{Caller, Progress},
+    observe::{Listening, Watched},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -51,6 +53,7 @@ pub(super) fn subscribe(
     identity: Option<&Identity>,
     caller: Caller,
     prepared: Prepared,
+    watch: &mut Watch,
 ) -> Result<Response, Refusal> {
     let permit = server.connect(&caller)?;
     let last = headers.get(LAST_EVENT_ID);
@@ -61,7 +64,9 @@ pub(super) fn subscribe(
     let mut ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = Events {
-        told: server.tell(prepared, caller, progress.clone()),
+        told: server.tell(prepared, caller, progress.clone(), watch),
+        watch: watch.hand_over(),
+        _open: server.metrics.listening(Listening::Stream),
         server: server.clone(),
         progress,
         ticks,
@@ -95,6 +100,8 @@ struct Events {
     leaving: bool,
     /// One of as many as the caller may have.
     _permit: Option<Permit>,
+    watch: Watch,
+    _open: Watched,
 }
 
 /// A part of the stream.
@@ -120,7 +127,7 @@ impl Events {
         }
     }
 
-    fn event(&self, told: Told) -> Block {
+    fn event(&mut self, told: Told) -> Block {
         match told {
             Told::Next(response) => {
                 let id = self.progress.event();
@@ -128,10 +135,14 @@ impl Events {
             }
             // Over for good: a client that took it for a broken connection would come back for the same.
             Told::Error(errors) => {
+                self.watch.failed(&errors);
                 let errors = next(None, &json!({ "errors": errors }));
                 Block::Last(errors + COMPLETE)
             }
-            Told::Complete => Block::Last(COMPLETE.to_owned()),
+            Told::Complete => {
+                self.watch.ended_well();
+                Block::Last(COMPLETE.to_owned())
+            }
         }
     }
 

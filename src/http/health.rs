@@ -4,30 +4,110 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 
 use super::{Server, accept::MediaType, answer};
+use crate::auth::KeysAtHand;
 
 /// The process answers.
 pub(super) async fn live() -> Response {
     answer::json(StatusCode::OK, MediaType::Json, &json!({ "status": "ok" }))
 }
 
-/// The database answers too. A server whose bus is away serves on, and says so: a balancer that took it away would take
-/// away all of them at once.
+/// What one part of the server is like: a word, and where it is not well what that means.
+struct Part {
+    word: &'static str,
+    wrong: Option<Wrong>,
+}
+
+enum Wrong {
+    /// The server serves on: a balancer that took it away would take away all of them at once.
+    Degraded(&'static str),
+    /// It cannot serve.
+    Unavailable(String),
+}
+
+const OK: Part = Part {
+    word: "ok",
+    wrong: None,
+};
+
+/// Whether the server can serve, and what is wrong where it cannot, or not well.
 pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
+    let (database, migrations) = database(&server).await;
+    let parts = [
+        ("database", database),
+        ("migrations", migrations),
+        ("bus", bus(&server)),
+        ("keys", keys(&server)),
+    ];
+    let checks: serde_json::Map<String, serde_json::Value> = parts
+        .iter()
+        .map(|(name, part)| ((*name).to_owned(), part.word.into()))
+        .collect();
+    let wrong = parts.iter().filter_map(|(_, part)| part.wrong.as_ref());
+    let mut degraded = None;
+    for wrong in wrong {
+        match wrong {
+            Wrong::Unavailable(reason) => {
+                let body = json!({ "status": "unavailable", "reason": reason, "checks": checks });
+                return answer::json(StatusCode::SERVICE_UNAVAILABLE, MediaType::Json, &body);
+            }
+            Wrong::Degraded(reason) => {
+                degraded.get_or_insert(*reason);
+            }
+        }
+    }
+    let body = match degraded {
+        Some(reason) => json!({ "status": "degraded", "reason": reason, "checks": checks }),
+        None => json!({ "status": "ok", "checks": checks }),
+    };
+    answer::json(StatusCode::OK, MediaType::Json, &body)
+}
+
+async fn database(server: &Server) -> (Part, Part) {
+    match server.api.chat().stands_migrated().await {
+        Ok(true) => (OK, OK),
+        Ok(false) => {
+            let reason = "the database's schema is not up to date: run `directmessages migrate up`";
+            let wrong = Some(Wrong::Unavailable(reason.to_owned()));
+            let word = "pending";
+            (OK, Part { word, wrong })
+        }
+        Err(error) => {
+            let wrong = Some(Wrong::Unavailable(error.to_string()));
+            let word = "unknown";
+            let unknown = Part { word, wrong: None };
+            let word = "away";
+            (Part { word, wrong }, unknown)
+        }
+    }
+}
+
+fn bus(server: &Server) -> Part {
     let chat = server.api.chat();
-    match chat.ping().await {
-        Ok(()) if chat.is_alone() => answer::json(
-            StatusCode::OK,
-            MediaType::Json,
-            &json!({
-                "status": "degraded",
-                "reason": "hints between servers do not come through: signals of other servers come by the slow tick",
-            }),
-        ),
-        Ok(()) => live().await,
-        Err(error) => answer::json(
-            StatusCode::SERVICE_UNAVAILABLE,
-            MediaType::Json,
-            &json!({ "status": "unavailable", "reason": error.to_string() }),
-        ),
+    if chat.is_alone() {
+        let reason = "hints between servers do not come through: signals of other servers come by the slow tick";
+        return Part {
+            word: "away",
+            wrong: Some(Wrong::Degraded(reason)),
+        };
+    }
+    let word = if chat.has_bus() { "ok" } else { "none" };
+    Part { word, wrong: None }
+}
+
+fn keys(server: &Server) -> Part {
+    match server.verifier.keys() {
+        KeysAtHand::All => OK,
+        KeysAtHand::Some => Part {
+            word: "some",
+            wrong: Some(Wrong::Degraded(
+                "some keys could not be fetched yet: tokens that may be by them are refused for now",
+            )),
+        },
+        KeysAtHand::None => Part {
+            word: "none",
+            wrong: Some(Wrong::Unavailable(
+                "the keys that tokens are checked with could not be fetched yet".to_owned(),
+            )),
+        },
     }
 }

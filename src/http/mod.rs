@@ -18,12 +18,12 @@ mod rates;
 mod request;
 mod run;
 mod socket;
+mod watch;
 
 use std::{any::Any, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
     extract::{Request, State},
     http::{
         Extensions, HeaderMap, HeaderValue, Method, StatusCode,
@@ -36,7 +36,6 @@ use axum::{
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use self::{
     accept::{Accepts, MediaType},
@@ -47,12 +46,14 @@ use self::{
     params::Asked,
     permits::{Permit, Permits},
     rates::Rates,
+    watch::{Arrived, RequestId, Watch},
 };
 pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
     config::{Bounds, Pages, Serve},
     graphql::{self, Api, Caller, sdl},
+    observe::Metrics,
 };
 
 /// How often full buckets of the rate limits are forgotten.
@@ -79,6 +80,9 @@ pub(crate) struct Server {
     documents: Documents,
     gate: Gate,
     rates: Rates,
+    metrics: Metrics,
+    /// Whether each operation is logged when it ends.
+    request_log: bool,
     permits: Permits,
     allowed_origins: AllowedOrigins,
     bounds: Bounds,
@@ -96,6 +100,7 @@ impl Server {
         api: Api,
         verifier: Verifier,
         settings: &Serve,
+        metrics: Metrics,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Result<Self, ManifestError> {
@@ -109,8 +114,10 @@ impl Server {
             verifier,
             documents,
             gate,
-            rates: Rates::new(&settings.rates),
-            permits: Permits::new(settings.bounds.sockets.sockets_per_user),
+            rates: Rates::new(&settings.rates, &metrics),
+            permits: Permits::new(settings.bounds.sockets.sockets_per_user, &metrics),
+            metrics,
+            request_log: settings.observing.request_log,
             allowed_origins: AllowedOrigins::new(settings.bounds.sockets.allowed_origins.clone()),
             bounds: settings.bounds.clone(),
             proxies: settings.rates.trusted_proxies,
@@ -189,15 +196,14 @@ pub(crate) fn router(server: Arc<Server>, pages: Pages) -> Router {
     let mut paths = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .with_state(server);
+        .with_state(server.clone());
     if !origins.is_empty() {
         paths = paths
             .clone()
             .layer(cors::layer(&origins))
             .layer(middleware::from_fn_with_state(paths, plain_options));
     }
-    paths
+    paths.layer(middleware::from_fn_with_state(server, watch::identify))
 }
 
 /// Takes an OPTIONS request that is no browser's preflight past the layer that would take it for one.
@@ -235,7 +241,7 @@ async fn not_found(State(server): State<Arc<Server>>, request: Request) -> Respo
 }
 
 async fn refused(
-    server: &Server,
+    server: &Arc<Server>,
     request: Request,
     status: StatusCode,
     message: String,
@@ -244,18 +250,22 @@ async fn refused(
     let received = request::receive(server, &head.headers, body).await;
     let refusal = received.err();
     let refusal = refusal.unwrap_or_else(|| request::bad_request(status, message));
+    let mut watch = Watch::new(server, Arrived::of(&head.extensions));
+    watch.refused(refusal.code);
     let accepts = Accepts::of(&head.headers);
-    answer::refused(accepts.answer_or_json(), &refusal)
+    let response = answer::refused(accepts.answer_or_json(), &refusal);
+    watch.answered(&response);
+    response
 }
 
-/// A defect: told like every other internal error, instead of a connection that breaks off.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+/// The answer to whoever met a defect.
+#[expect(clippy::needless_pass_by_value, reason = "a caught panic is owned")]
+fn panicked(panic: Box<dyn Any + Send + 'static>, id: &RequestId) -> Response {
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => (*message).to_owned(),
         (None, Some(message)) => message.clone(),
         (None, None) => "a panic".to_owned(),
     };
     let error = graphql::Error::from(crate::chat::Error::internal(message));
-    answer::refused(MediaType::Json, &Refusal::from(error))
+    answer::refused(MediaType::Json, &Refusal::from(error).known_as(id))
 }

@@ -9,7 +9,10 @@ use std::{
 use uuid::Uuid;
 
 use super::gate::Refusal;
-use crate::graphql::{Caller, ErrorCode};
+use crate::{
+    graphql::{Caller, ErrorCode},
+    observe::{Limit, Metrics},
+};
 
 /// When a user who has too many may try again.
 const AFTER_TOO_MANY: Duration = Duration::from_secs(5);
@@ -19,6 +22,7 @@ const AFTER_TOO_MANY: Duration = Duration::from_secs(5);
 pub(super) struct Permits {
     most: usize,
     taken: Arc<Mutex<HashMap<Uuid, usize>>>,
+    metrics: Metrics,
 }
 
 /// Held for as long as the connection is open.
@@ -29,10 +33,11 @@ pub(super) struct Permit {
 }
 
 impl Permits {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, metrics: &Metrics) -> Self {
         Self {
             most,
             taken: Arc::default(),
+            metrics: metrics.clone(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Permits {
         let mut taken = self.taken();
         let count = taken.entry(user).or_insert(0);
         if *count >= self.most {
+            self.metrics.limited(Limit::Open);
             let most = self.most;
             let message = format!(
                 "at most {most} sockets and event streams of one user: close another first"

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config,
     graphql::{Caller, ErrorCode},
+    observe::{self, Metrics},
 };
 
 /// Bytes of a document whose checking counts as one: one more request without a token, or one more point of a price.
@@ -30,20 +31,31 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(rates: &config::Rates) -> Self {
+    pub(super) fn new(rates: &config::Rates, metrics: &Metrics) -> Self {
         Self {
-            sends: Limit::new(rates.send_rate, "messages from one user"),
+            sends: Limit::new(
+                rates.send_rate,
+                "messages from one user",
+                observe::Limit::Messages,
+                metrics,
+            ),
             cost: Limit::new(
                 rates.cost_rate,
                 "points of operations' prices from one user",
+                observe::Limit::Cost,
+                metrics,
             ),
             connections: Limit::new(
                 rates.connection_rate,
                 "sockets and event streams from one user",
+                observe::Limit::Connections,
+                metrics,
             ),
             addresses: Limit::new(
                 rates.address_rate,
                 "requests without a good token from one address",
+                observe::Limit::Addresses,
+                metrics,
             ),
         }
     }
@@ -107,15 +119,19 @@ struct Limit<K: Hash + Eq + Clone> {
     rate: u32,
     /// What is counted, of whom.
     what: &'static str,
+    counted: observe::Limit,
+    metrics: Metrics,
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    fn new(rate: u32, what: &'static str) -> Self {
+    fn new(rate: u32, what: &'static str, counted: observe::Limit, metrics: &Metrics) -> Self {
         let quota = NonZeroU32::new(rate).map(Quota::per_minute);
         Self {
             buckets: quota.map(RateLimiter::keyed),
             rate,
             what,
+            counted,
+            metrics: metrics.clone(),
         }
     }
 
@@ -138,6 +154,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 
     fn refusal(&self, advice: &str, wait: Duration) -> Refusal {
+        self.metrics.limited(self.counted);
         let message = format!(
             "at most {} {} are taken in a minute: {advice}",
             self.rate, self.what

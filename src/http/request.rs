@@ -19,9 +19,17 @@ use axum::{
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
-    Server, accept::Accepts, address::Address, answer, events, gate::Refusal, params::Asked, socket,
+    Server,
+    accept::Accepts,
+    address::Address,
+    answer, events,
+    gate::Refusal,
+    params::Asked,
+    socket,
+    watch::{Arrived, Watch},
 };
 use crate::{
     auth::{Identity, Invalid},
@@ -88,9 +96,16 @@ async fn respond(
     by_post: bool,
 ) -> Response {
     let accepts = Accepts::of(&head.headers);
-    let answered = async { run(server, head, accepts, asked, by_post).await };
-    let refused = |refusal| answer::refused(accepts.answer_or_json(), &refusal);
-    answered.await.unwrap_or_else(refused)
+    let arrived = Arrived::of(&head.extensions);
+    let id = arrived.id.clone();
+    let mut watch = Watch::new(server, arrived);
+    let answered = run(server, head, accepts, asked, by_post, &mut watch).await;
+    let response = answered.unwrap_or_else(|refusal| {
+        watch.refused(refusal.code);
+        answer::refused(accepts.answer_or_json(), &refusal.known_as(&id))
+    });
+    watch.answered(&response);
+    response
 }
 
 async fn run(
@@ -99,6 +114,7 @@ async fn run(
     accepts: Accepts,
     asked: Result<Asked, Refusal>,
     by_post: bool,
+    watch: &mut Watch,
 ) -> Result<Response, Refusal> {
     let address = server.address_of(&head.extensions, &head.headers);
     let asked = if accepts.answer.is_none() && !accepts.events {
@@ -116,14 +132,17 @@ async fn run(
     let asked = asked?;
     let identity = identity(server, &head.headers, address).await?;
     let caller = arrive(server, &head.headers, identity.as_ref()).await?;
+    watch.by(&caller);
     let prepared = match server.prepare(asked, &caller, address).await {
         Ok(prepared) => prepared,
         // As the protocol of event streams has it, but for what a client may try again.
         Err(refusal) if accepts.events_first && refusal.code != ErrorCode::RateLimited => {
-            return Ok(events::single(&refusal.body()));
+            watch.refused(refusal.code);
+            return Ok(events::single(&refusal.known_as(&watch.id).body()));
         }
         Err(refusal) => return Err(refusal),
     };
+    watch.runs(&prepared);
     let has_side_effects = prepared.has_side_effects();
     if has_side_effects && !by_post {
         return Err(Refusal::new(
@@ -132,15 +151,31 @@ async fn run(
         ));
     }
     if prepared.kind != OperationType::Subscription {
+        let span = watch.span();
         return Ok(if accepts.events_first {
-            events::single(&server.run(prepared, caller).await)
+            let result = server
+                .run(prepared, caller, &watch.id)
+                .instrument(span)
+                .await;
+            watch.ran(&result);
+            events::single(&result)
         } else {
-            let body = server.answer(prepared, caller).await;
+            let body = server
+                .answer(prepared, caller, watch)
+                .instrument(span)
+                .await;
             answer::ran(accepts.answer_or_json(), body, has_side_effects)
         });
     }
     if accepts.events {
-        return events::subscribe(server, &head.headers, identity.as_ref(), caller, prepared);
+        return events::subscribe(
+            server,
+            &head.headers,
+            identity.as_ref(),
+            caller,
+            prepared,
+            watch,
+        );
     }
     Err(Refusal::new(
         ErrorCode::BadRequest,

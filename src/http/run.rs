@@ -5,10 +5,12 @@ use std::sync::Arc;
 use apollo_compiler::ast::OperationType;
 use async_graphql::Response;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
+use tracing::Instrument as _;
 
 use super::{
     Server, answer,
     gate::{Prepared, Shape},
+    watch::{self, RequestId, Watch},
 };
 use crate::graphql::{Caller, Error, Progress};
 
@@ -30,46 +32,72 @@ impl Server {
         prepared: Prepared,
         caller: Caller,
         progress: Progress,
+        watch: &Watch,
     ) -> stream::BoxStream<'static, Told> {
         if prepared.kind == OperationType::Subscription {
             let events = self.api.subscribe(prepared.operation, caller, progress);
-            return told(events, prepared.shape).boxed();
+            let told = told(events, prepared.shape, watch.id.clone());
+            return watch::within(watch.own_span(), told.boxed()).boxed();
         }
-        let server = self.clone();
+        let (server, id) = (self.clone(), watch.id.clone());
+        let span = watch.own_span();
         // Boxed, so that what runs it is given back once it has run.
-        let response = async move { server.run(prepared, caller).await }.boxed();
+        let response = async move { server.run(prepared, caller, &id).await };
+        let response = response.instrument(span).boxed();
         let next = stream::once(response).map(Told::Next);
         next.chain(stream::iter([Told::Complete])).boxed()
     }
 
     /// The answer to a request, as JSON.
-    pub(super) async fn answer(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Vec<u8> {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        caller: Caller,
+        watch: &mut Watch,
+    ) -> Vec<u8> {
         let written = if prepared.shape.is_whole() {
             self.api.page_as_json(&prepared.operation, &caller).await
         } else {
             None
         };
         let response = match written {
-            Some(Ok(answer)) => return answer,
+            Some(Ok(answer)) => {
+                watch.ended_well();
+                return answer;
+            }
             Some(Err(mut failed)) => {
                 prepared.shape.complete(&mut failed);
+                watch.id.stamp(&mut failed.errors);
                 failed
             }
-            None => self.run(prepared, caller).await,
+            None => self.run(prepared, caller, &watch.id).await,
         };
+        watch.ran(&response);
         answer::to_json(&response)
     }
 
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs
     /// up.
-    pub(super) async fn run(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Response {
-        if !prepared.has_side_effects() {
-            return self.execute(prepared, caller).await;
-        }
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        caller: Caller,
+        id: &RequestId,
+    ) -> Response {
+        let mut response = if prepared.has_side_effects() {
+            self.finish(prepared, caller).await
+        } else {
+            self.execute(prepared, caller).await
+        };
+        id.stamp(&mut response.errors);
+        response
+    }
+
+    async fn finish(self: &Arc<Self>, prepared: Prepared, caller: Caller) -> Response {
         let server = self.clone();
         let finished = self
             .tasks
-            .spawn(async move { server.execute(prepared, caller).await })
+            .spawn(async move { server.execute(prepared, caller).await }.in_current_span())
             .await;
         finished.unwrap_or_else(|error| {
             let error = Error::from(crate::chat::Error::internal(error.to_string()));
@@ -93,6 +121,7 @@ impl Server {
 fn told(
     events: impl Stream<Item = Response> + Send + 'static,
     shape: Shape,
+    id: RequestId,
 ) -> impl Stream<Item = Told> + Send + 'static {
     let events = events.map(Some).chain(stream::iter([None]));
     events.scan(false, move |over, event| {
@@ -101,6 +130,7 @@ fn told(
             None => Some(Told::Complete),
             Some(mut event) => {
                 shape.complete(&mut event);
+                id.stamp(&mut event.errors);
                 *over = !event.errors.is_empty() && event.data == async_graphql::Value::Null;
                 Some(if *over {
                     Told::Error(event.errors)

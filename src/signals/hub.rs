@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -21,6 +24,8 @@ struct Shards {
     shards: [Shard; SHARDS],
     /// A bit for each shard that has a listener. It changes under the shard's lock only.
     in_use: watch::Sender<u64>,
+    /// How many hints came from other servers.
+    heard: AtomicU64,
 }
 
 impl Default for Hub {
@@ -28,6 +33,7 @@ impl Default for Hub {
         Self(Arc::new(Shards {
             shards: std::array::from_fn(|_| Shard::default()),
             in_use: watch::Sender::new(0),
+            heard: AtomicU64::new(0),
         }))
     }
 }
@@ -61,6 +67,30 @@ impl Hub {
             // Whatever it says: a hint that lied before must not silence the true one.
             latest.send_replace(position);
         }
+    }
+
+    /// A hint of another server's.
+    pub(super) fn hear(&self, user: Uuid, position: i64) {
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
+        self.wake(user, position);
+    }
+
+    /// How many hints came from other servers.
+    pub(super) fn heard(&self) -> u64 {
+        self.0.heard.load(Ordering::Relaxed)
+    }
+
+    /// How many listeners there are.
+    pub(super) fn listeners(&self) -> usize {
+        let shards = self.0.shards.iter();
+        let count = shards.map(|shard| {
+            let shard = lock(shard);
+            shard
+                .values()
+                .map(watch::Sender::receiver_count)
+                .sum::<usize>()
+        });
+        count.sum()
     }
 
     /// Wakes everybody, whatever was hinted before.

@@ -13,7 +13,13 @@ mod probe;
 mod pulse;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -49,6 +55,15 @@ pub struct Hints {
 struct Bus {
     outgoing: mpsc::Sender<Vec<(Uuid, i64)>>,
     pulse: Arc<Pulse>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Batches that the bus took.
+    sent: AtomicU64,
+    /// Batches for which it had no room.
+    dropped: AtomicU64,
 }
 
 impl Hints {
@@ -94,6 +109,7 @@ impl Hints {
         let bus = Bus {
             outgoing,
             pulse: pulse.clone(),
+            counts: Arc::default(),
         };
         let hints = Self {
             hub: Hub::default(),
@@ -129,14 +145,40 @@ impl Hints {
         for (user, position) in &ends {
             self.hub.wake(*user, *position);
         }
-        if let Some(bus) = &self.bus
-            && !ends.is_empty()
-            && bus.outgoing.try_send(ends).is_err()
-        {
+        let Some(bus) = self.bus.as_ref().filter(|_| !ends.is_empty()) else {
+            return;
+        };
+        if bus.outgoing.try_send(ends).is_ok() {
+            bus.counts.sent.fetch_add(1, Ordering::Relaxed);
+        } else {
+            bus.counts.dropped.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(
                 "the bus is behind: other servers find these signals by their slow tick"
             );
         }
+    }
+
+    /// How many subscriptions listen here.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.hub.listeners()
+    }
+
+    /// Batches of hints that the bus took, hints that came from other servers, and batches for which the bus had no room.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let counts = self.bus.as_ref().map(|bus| {
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            (read(&bus.counts.sent), read(&bus.counts.dropped))
+        });
+        let (sent, dropped) = counts.unwrap_or_default();
+        (sent, self.hub.heard(), dropped)
+    }
+
+    /// Whether there is a bus between servers.
+    #[must_use]
+    pub fn has_bus(&self) -> bool {
+        self.bus.is_some()
     }
 
     /// Whether there is a bus between servers, and it does not carry.

@@ -333,7 +333,7 @@ async fn hear(mut subscriber: Subscriber, own: Uuid, hub: Hub) {
     while let Some(message) = subscriber.next().await {
         match wire::decode(&message.payload) {
             Some((from, hints)) if from != own => {
-                hints.for_each(|(user, position)| hub.wake(user, position));
+                hints.for_each(|(user, position)| hub.hear(user, position));
             }
             _ => {}
         }

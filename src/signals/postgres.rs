@@ -145,7 +145,7 @@ async fn hear(url: &str, own: Uuid, hub: &Hub, pulse: &Pulse) -> Result<Infallib
         if from == own {
             pulse.heard();
         } else {
-            hints.for_each(|(user, position)| hub.wake(user, position));
+            hints.for_each(|(user, position)| hub.hear(user, position));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Each module, the crates it may name, and the modules of this crate. What is not here may not be named.
-const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str], &[&str]); 11] = [
     ("entity/src", &["sea_orm"], &[]),
     (
         "migration/src",
@@ -40,7 +40,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
             "tracing",
             "uuid",
         ],
-        &["signals", "chat"],
+        &["signals", "chat", "observe"],
     ),
     (
         "src/signals",
@@ -105,7 +105,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
             "tungstenite",
             "uuid",
         ],
-        &["auth", "chat", "config", "graphql", "http"],
+        &["auth", "chat", "config", "graphql", "http", "observe"],
     ),
     (
         "src/auth",
@@ -131,7 +131,31 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 10] = [
     (
         "src/config",
         &["clap", "clap_complete", "strsim"],
-        &["auth", "chat", "config", "signals"],
+        &["auth", "chat", "config", "observe", "signals"],
+    ),
+    (
+        "src/observe",
+        &[
+            "async_trait",
+            "axum",
+            "clap",
+            "http_body_util",
+            "hyper_rustls",
+            "hyper_util",
+            "opentelemetry",
+            "opentelemetry_http",
+            "opentelemetry_otlp",
+            "opentelemetry_sdk",
+            "prometheus_client",
+            "rustls",
+            "thiserror",
+            "tokio",
+            "tokio_util",
+            "tracing",
+            "tracing_opentelemetry",
+            "tracing_subscriber",
+        ],
+        &["observe"],
     ),
     (
         "src/demo.rs",

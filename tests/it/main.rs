@@ -43,6 +43,7 @@ mod limits;
 mod mistakes;
 mod model;
 mod node;
+mod observe;
 mod pages;
 mod persisted;
 mod pooler;

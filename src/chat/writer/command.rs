@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::{sync::oneshot, time::Instant};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::chat::{
@@ -15,6 +16,8 @@ pub(super) struct Command {
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
     /// When to give up.
     pub(super) deadline: Instant,
+    /// In which it was asked for, so that traces find the batch that stored it.
+    pub(super) span: Span,
 }
 
 #[derive(Debug)]

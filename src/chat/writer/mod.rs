@@ -104,12 +104,18 @@ impl Writer {
         }
     }
 
+    /// How many commands wait, and the most that may.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.queue.waiting()
+    }
+
     async fn submit(&self, action: Action) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
         let command = Command {
             action,
             reply,
             deadline: Instant::now() + self.timeout,
+            span: tracing::Span::current(),
         };
         self.queue.push(command)?;
         answer

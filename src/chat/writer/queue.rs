@@ -71,6 +71,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many commands wait, and the most that may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.state().waiting.len(), self.capacity)
+    }
+
     /// All that waits and touches nobody in another task's hands, up to `limit`: at once where no task is at work, a few
     /// commands otherwise after [`WORTH_WAITING`] at most. Nothing once the queue is closed and empty.
     pub(super) async fn take(&self, taker: usize, limit: usize) -> Option<Vec<Command>> {

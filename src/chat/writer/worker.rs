@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -59,6 +60,7 @@ impl Worker {
         while let Some(batch) = self.gather().await {
             let mut users = users_of(&batch);
             users.extend(users_of(&self.aside));
+            self.count(&batch);
             self.store_batch(batch, Locking::Wait).await;
             let aside = std::mem::take(&mut self.aside);
             let (late, aside): (Vec<_>, Vec<_>) = aside
@@ -72,6 +74,19 @@ impl Worker {
             let held = users_of(&self.aside);
             self.queue.release(users.difference(&held).copied());
         }
+    }
+
+    /// Counts a batch that was just taken, and how long its commands waited.
+    fn count(&self, batch: &[Command]) {
+        if batch.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let waits = batch.iter().map(|command| {
+            let left = command.deadline.saturating_duration_since(now);
+            self.options.timeout.saturating_sub(left)
+        });
+        self.store.metrics.batch(waits);
     }
 
     /// What to store next: nothing yet where only commands set aside are left to try, none at the end.
@@ -160,11 +175,22 @@ impl Worker {
         let deadline = commands.iter().map(|command| command.deadline).max();
         let left = deadline.map_or(Duration::ZERO, |at| at - Instant::now());
         let patience = left.max(self.store.acquire_timeout());
+        let span =
+            tracing::info_span!(target: "traces", parent: None, "batch", commands = commands.len());
+        for command in commands.iter() {
+            span.follows_from(&command.span);
+        }
+        let began = Instant::now();
         let transaction = batch::store(&self.store, &self.hints, commands, locking, now);
-        let stored = timeout(patience, transaction).await.unwrap_or_else(|_| {
-            let late = "the database did not answer in time".to_owned();
-            Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
-        });
+        let stored = timeout(patience, transaction.instrument(span))
+            .await
+            .unwrap_or_else(|_| {
+                let late = "the database did not answer in time".to_owned();
+                Err(Failure::Unconnected(sea_orm::DbErr::Custom(late)))
+            });
+        self.store
+            .metrics
+            .transaction(began.elapsed(), stored.is_ok());
         if let Err(Failure::Unconnected(_) | Failure::Database(Trouble::Away, _)) = &stored {
             self.store.doubt();
         }

@@ -53,6 +53,7 @@ pub(super) fn expand(
     };
     Ok(Prepared {
         kind: operation.operation_type,
+        name: operation.name.as_ref().map(ToString::to_string),
         operation: graphql::Operation {
             document: types::ExecutableDocument {
                 operations: DocumentOperations::Single(unplaced(definition)),

@@ -72,6 +72,8 @@ type Verdict = Arc<Result<Valid<ExecutableDocument>, Refusal>>;
 /// A document that may run, with this request's operation and variables.
 pub(super) struct Prepared {
     pub(super) kind: OperationType,
+    /// As its document calls it.
+    pub(super) name: Option<String>,
     pub(super) operation: Operation,
     pub(super) shape: Shape,
     /// What running it costs, as [`price`] counts; of a subscription, what one event costs.

@@ -3,9 +3,11 @@ use std::time::Duration;
 use async_graphql::Pos;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::{graphql::ErrorCode, http::answer::whole_seconds};
+use crate::{
+    graphql::ErrorCode,
+    http::{answer::whole_seconds, watch::RequestId},
+};
 
 /// The most errors that one answer tells.
 const MOST: usize = 10;
@@ -19,7 +21,7 @@ pub(crate) struct Refusal {
     /// How long to wait before the same is asked again.
     pub(crate) retry_after: Option<Duration>,
     /// Under which an internal error was logged.
-    request_id: Option<Uuid>,
+    request_id: Option<String>,
     errors: Vec<(String, Option<Pos>)>,
 }
 
@@ -59,6 +61,12 @@ impl Refusal {
         }
     }
 
+    /// The same, with its request's id where it is a defect of ours.
+    pub(in crate::http) fn known_as(mut self, id: &RequestId) -> Self {
+        self.request_id = (self.code == ErrorCode::Internal).then(|| id.to_string());
+        self
+    }
+
     /// The `errors` of the answer.
     pub(crate) fn errors(&self) -> Value {
         let code = self.code.name();
@@ -69,7 +77,7 @@ impl Refusal {
                 error["locations"] = json!([{ "line": at.line, "column": at.column }]);
             }
             error["extensions"] = json!({ "code": code });
-            if let Some(request_id) = self.request_id {
+            if let Some(request_id) = &self.request_id {
                 error["extensions"]["requestId"] = json!(request_id);
             }
             if let Some(seconds) = retry_after {
@@ -93,11 +101,8 @@ impl Refusal {
 
 impl From<crate::graphql::Error> for Refusal {
     fn from(error: crate::graphql::Error) -> Self {
-        let request_id = error.log();
-        Self {
-            request_id,
-            ..Self::new(error.code, error.message)
-        }
+        error.log();
+        Self::new(error.code, error.message)
     }
 }
 

@@ -13,7 +13,9 @@ use axum::{
 };
 
 use self::session::Session;
-use super::{Server, accept::Accepts, answer, origin::AllowedOrigins, request};
+use super::{
+    Arrived, Server, Watch, accept::Accepts, answer, gate::Refusal, origin::AllowedOrigins, request,
+};
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Most of what clients send is shorter, and what is longer is read in several pieces. The library's default of 128 KB for
@@ -28,21 +30,30 @@ pub(super) fn refusal_of(text: &str) -> Option<String> {
 
 /// Opens a socket, with the token of the upgrade's `Authorization` header where there is one.
 pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+    let arrived = Arrived::of(&head.extensions);
+    let connection = arrived.id.clone();
+    let refused = |refusal: &Refusal| {
+        let mut watch = Watch::new(&server, arrived);
+        watch.refused(refusal.code);
+        let media_type = Accepts::of(&head.headers).answer_or_json();
+        let response = answer::refused(media_type, &refusal.clone().known_as(&connection));
+        watch.answered(&response);
+        response
+    };
     let headers = &head.headers;
-    let media_type = Accepts::of(headers).answer_or_json();
     if !server.allowed_origins.allow(headers) {
-        return answer::refused(media_type, &AllowedOrigins::refusal());
+        return refused(&AllowedOrigins::refusal());
     }
     let address = server.address_of(&head.extensions, headers);
     // A socket is nobody's until its `connection_init`, whatever its opening says.
     if headers.contains_key(AUTHORIZATION)
         && let Err(refusal) = server.rates.anonymous(address)
     {
-        return answer::refused(media_type, &refusal);
+        return refused(&refusal);
     }
     let identity = match request::identity(&server, headers, address).await {
         Ok(identity) => identity,
-        Err(refusal) => return answer::refused(media_type, &refusal),
+        Err(refusal) => return refused(&refusal),
     };
     let (upgrade, offers) = agree(upgrade);
     let limit = server.bounds.body_limit;
@@ -53,7 +64,7 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| {
-            let session = Box::new(Session::new(server, socket, identity, address));
+            let session = Box::new(Session::new(server, socket, identity, address, connection));
             tasks.track_future(session.run(offers))
         })
 }

@@ -12,12 +12,14 @@ use futures_util::{
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use tracing::Instrument as _;
+
 use super::protocol::{self, Code, Cursors, Id, Received, Sent};
 use crate::{
     auth::Identity,
     graphql::{Caller, ErrorCode, Progress},
     http::{
-        Server,
+        Arrived, RequestId, Server, Watch,
         address::Address,
         gate::{Prepared, Refusal},
         params::Asked,
@@ -25,6 +27,7 @@ use crate::{
         request,
         run::Told,
     },
+    observe::{Limit, Listening, Watched},
 };
 
 /// How long a client may take to answer a close frame.
@@ -54,6 +57,9 @@ pub(super) struct Session {
     identity: Option<Identity>,
     /// Where the client is.
     address: Address,
+    /// The id of the request that opened it.
+    connection: RequestId,
+    _open: Watched,
     /// Who is asking, once `connection_init` was accepted.
     admitted: Option<Admitted>,
     /// When the socket is closed unless something happens before: `connection_init` at first, then nothing, as the token
@@ -80,6 +86,7 @@ struct Running {
     progress: Progress,
     /// Whether it ends with its first result.
     single: bool,
+    watch: Watch,
 }
 
 impl Session {
@@ -88,13 +95,16 @@ impl Session {
         socket: WebSocket,
         identity: Option<Identity>,
         address: Address,
+        connection: RequestId,
     ) -> Self {
         Self {
             until: Instant::now() + server.bounds.sockets.socket_init_timeout,
+            _open: server.metrics.listening(Listening::Socket),
             server,
             socket,
             identity,
             address,
+            connection,
             admitted: None,
             leaving: None,
             running: SelectAll::new(),
@@ -240,29 +250,40 @@ impl Session {
             return close(Code::Unauthorized, "Unauthorized");
         };
         let caller = caller.clone();
+        let mut watch = Watch::new(&self.server, Arrived::now()).on(&self.connection);
+        watch.by(&caller);
         if self.operations.contains_key(&id) {
+            watch.refused(ErrorCode::BadRequest);
             let reason = format!("Subscriber for {id} already exists");
             return close(Code::SubscriberAlreadyExists, &reason);
         }
         let most = self.server.bounds.sockets.socket_operations;
         if self.operations.len() >= most {
             let message = format!("at most {most} operations run at one time on one socket");
+            self.server.metrics.limited(Limit::Operations);
             let refusal = Refusal::new(ErrorCode::RateLimited, message).after(AFTER_TOO_MANY);
+            watch.refused(refusal.code);
             return self.send_error(&id, refusal.errors()).await;
         }
-        match self.server.prepare(asked, &caller, self.address).await {
+        let preparing = self.server.prepare(asked, &caller, self.address);
+        match preparing.instrument(watch.id.span()).await {
             Ok(prepared) => {
-                self.start(id, prepared, caller);
+                watch.runs(&prepared);
+                self.start(id, prepared, caller, watch);
                 Ok(())
             }
-            Err(refusal) => self.send_error(&id, refusal.errors()).await,
+            Err(refusal) => {
+                watch.refused(refusal.code);
+                let refusal = refusal.known_as(&watch.id);
+                self.send_error(&id, refusal.errors()).await
+            }
         }
     }
 
-    fn start(&mut self, id: String, prepared: Prepared, caller: Caller) {
+    fn start(&mut self, id: String, prepared: Prepared, caller: Caller, watch: Watch) {
         let progress = Progress::default();
         let single = prepared.kind != OperationType::Subscription;
-        let told = self.server.tell(prepared, caller, progress.clone());
+        let told = self.server.tell(prepared, caller, progress.clone(), &watch);
         let (told, abort) = abortable(told);
         let name = id.clone();
         self.running
@@ -271,6 +292,7 @@ impl Session {
             abort,
             progress,
             single,
+            watch,
         };
         self.operations.insert(id, running);
     }
@@ -278,15 +300,26 @@ impl Session {
     async fn tell(&mut self, id: String, told: Told) -> Step {
         match told {
             Told::Next(response) => {
+                if let Some(operation) = self.operations.get_mut(&id)
+                    && operation.single
+                {
+                    operation.watch.ran(&response);
+                }
                 let (id, payload) = (&id, &response);
                 self.send(&Sent::Next { id, payload }).await
             }
             Told::Error(errors) => {
-                self.operations.remove(&id);
+                if let Some(mut operation) = self.operations.remove(&id) {
+                    operation.watch.failed(&errors);
+                }
                 self.send_error(&id, json!(errors)).await
             }
             Told::Complete => {
-                self.operations.remove(&id);
+                if let Some(mut operation) = self.operations.remove(&id)
+                    && !operation.single
+                {
+                    operation.watch.ended_well();
+                }
                 self.send(&Sent::Complete { id: &id }).await
             }
         }

@@ -10,7 +10,10 @@ mod write;
 
 pub(crate) use self::write::insert_messages;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Instant,
+};
 
 use entity::{message, signal::Kind};
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
@@ -65,7 +68,10 @@ pub(super) async fn store(
     batch.number(now);
     let ends = batch.write(&tx).await?;
     let (verdicts, read) = batch.finish();
-    if let Err(error) = tx.commit().await {
+    let began = Instant::now();
+    let committed = tx.commit().await;
+    store.metrics.commit(began.elapsed());
+    if let Err(error) = committed {
         remember(commands, read);
         return Err(error.into());
     }

@@ -1,0 +1,109 @@
+//! Traces by OTLP over HTTP, by the client and the TLS that the server has already.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Method, Request, Response},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tokio::runtime::Handle;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// How long a collector may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a collector answers is not read beyond this.
+const ANSWER_BYTES: usize = 65_536;
+
+/// Why there are no traces.
+#[derive(Debug, thiserror::Error)]
+pub enum TracesError {
+    /// The address cannot be one, or a variable of OpenTelemetry's is wrong.
+    #[error("traces cannot be sent as OTEL_EXPORTER_OTLP_ENDPOINT says: {0}")]
+    Exporter(#[from] ExporterBuildError),
+    /// There is no TLS to be had.
+    #[error("traces cannot be sent: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What gathers spans and sends them. Only what is sampled is sent, and what does not arrive is not sent again.
+pub(super) fn provider(endpoint: &str, service: &str) -> Result<SdkTracerProvider, TracesError> {
+    let ring = rustls::crypto::ring::default_provider;
+    let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(ring()) {
+        Ok(builder) => builder,
+        Err(_) => HttpsConnectorBuilder::new().with_provider_and_webpki_roots(ring())?,
+    };
+    let connector = builder.https_or_http().enable_http1().build();
+    let courier = Courier {
+        client: Client::builder(TokioExecutor::new()).build(connector),
+        runtime: Handle::current(),
+    };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+        .with_http_client(courier)
+        .build()?;
+    let resource = Resource::builder().with_service_name(service.to_owned());
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource.build())
+        .with_batch_exporter(exporter)
+        .build())
+}
+
+/// Sends from the server's own runtime: who asks is a thread without one.
+#[derive(Debug)]
+struct Courier {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    runtime: Handle,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Courier {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let sent = async move {
+            let response = client.request(request.map(Full::new)).await?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES).collect().await?;
+            Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
+        };
+        let sent = tokio::time::timeout(PATIENCE, sent);
+        self.runtime.spawn(sent).await??
+    }
+}
+
+/// The span of a request, which goes on a trace that its client began.
+pub(crate) fn request_span(method: &Method, path: &str, headers: &HeaderMap) -> Span {
+    let known = ["/graphql", "/health/live", "/health/ready", "/graphiql"];
+    // Whatever else is asked for may say anything.
+    let path = known.into_iter().find(|known| *known == path);
+    let span = tracing::info_span!(
+        target: "traces",
+        "request",
+        otel.name = %format_args!("{method} {}", path.unwrap_or("elsewhere")),
+        otel.kind = "server",
+        http.request.method = %method,
+        http.route = path,
+        http.response.status_code = tracing::field::Empty,
+    );
+    if !span.is_disabled() {
+        let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
+        if let Err(error) = span.set_parent(parent) {
+            tracing::debug!(%error, "a trace is not continued");
+        }
+    }
+    span
+}
