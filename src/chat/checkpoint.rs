@@ -1,9 +1,15 @@
 //! SQLite: what was written is copied from its log into the file beside the writer, which would otherwise do so itself, with
 //! everybody waiting for two or three waits for the disk.
+//!
+//! Two connections that copy need SQLite 3.51.3 or newer: before, a log that began anew beside a checkpoint could spoil the
+//! file (<https://sqlite.org/wal.html#walresetbug>). The driver brings its own; a test holds the version.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
@@ -45,12 +51,22 @@ impl Store {
         if self.backend != DbBackend::Sqlite {
             return;
         }
+        let mut fails = false;
         loop {
             self.written.enough().await;
-            if let Err(error) = self.checkpoint().await {
+            let began = Instant::now();
+            match self.checkpoint().await {
+                Ok(()) => fails = false,
                 // The writer makes one itself, sooner or later.
-                tracing::debug!(%error, "the log was not copied into the file");
+                Err(error) if fails => tracing::debug!(%error, "the log was not copied again"),
+                Err(error) => {
+                    fails = true;
+                    tracing::warn!(%error, "the log of writes was not copied into the file, and grows until it is");
+                }
             }
+            // Only the writer's own checkpoint, between two transactions, reaches the log's end, and it is left out while
+            // this one is made: most commits have to find it free.
+            tokio::time::sleep(began.elapsed() * 2).await;
         }
     }
 

@@ -23,6 +23,7 @@ pub(crate) struct Write {
 }
 
 /// Writes of different tables, none of which needs to see what another one did.
+#[must_use]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes(Vec<Write>);
 

@@ -124,6 +124,8 @@ impl Store {
         let primary = if backend == DbBackend::Sqlite {
             create_folder(&options.url)?;
             options.writers = 1;
+            // One more than callers have: the log is copied by it.
+            options.readers += 1;
             // No pooler stands before a file.
             options.pooled = false;
             None
@@ -277,8 +279,8 @@ impl Store {
                     })
                     .busy_timeout(Duration::from_secs(5))
                     .pragma("wal_autocheckpoint", "2000")
-                    // What a statement of several rows keeps to undo itself; otherwise a file is made and removed for each.
-                    .pragma("temp_store", "memory")
+                    // What a statement of several rows keeps to undo itself: otherwise a file is made and removed for each.
+                    .pragma("temp_store", if read_only { "default" } else { "memory" })
                     .pragma("cache_size", if read_only { "-4000" } else { "-16000" })
                     .pragma("query_only", if read_only { "on" } else { "off" })
             });
@@ -407,7 +409,7 @@ impl Store {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
                 ..TransactionOptions::default()
             };
-            return self.write.get().begin_with_options(options).await;
+            return self.read.pool.get().begin_with_options(options).await;
         }
         let tx = self.write.get().begin().await?;
         let sql = format!(

@@ -14,6 +14,7 @@ mod harness;
 
 mod access;
 mod backup;
+mod batches;
 mod bombs;
 mod bus;
 mod cli;

@@ -169,6 +169,7 @@ impl Batch<'_> {
         let rows = Rows::default()
             .uuids("conversation_id", reads.iter().map(|(_, r)| r.conversation))
             .uuids("viewer", reads.iter().map(|(_, r)| r.viewer))
+            .uuids("partner", reads.iter().map(|(_, r)| r.partner))
             .integers("after_seq", reads.iter().map(|(_, r)| r.after))
             .integers("up_to", reads.iter().map(|(_, r)| r.up_to))
             .integers("now", reads.iter().map(|_| now));
@@ -176,7 +177,8 @@ impl Batch<'_> {
             tx.get_database_backend(),
             "UPDATE message SET read_at = CASE WHEN message.sent_at > r.now THEN message.sent_at ELSE r.now END \
              FROM {rows} WHERE message.conversation_id = r.conversation_id AND message.seq > r.after_seq \
-             AND message.seq <= r.up_to AND message.recipient_id = r.viewer AND message.read_at IS NULL \
+             AND message.seq <= r.up_to AND message.recipient_id = r.viewer AND message.sender_id = r.partner \
+             AND message.read_at IS NULL \
              RETURNING message.conversation_id, message.seq, message.sender_id, message.recipient_id, message.read_at",
         );
         let mut turned = tx

@@ -1,8 +1,9 @@
 //! One transaction for many commands.
 //!
 //! `position` and `seq` are taken from rows that stay locked until the commit, so position N+1 cannot be seen before N.
-//! The first statement locks the inboxes of both users of every command, in one order, and does nothing else: an UPDATE
-//! takes its locks in any order (deadlocks), and a statement that locks and reads at once reads from before its wait.
+//! The first statement locks the inboxes of both users of every command, in one order, and reads nothing but the rows that
+//! it locks: an UPDATE takes its locks in any order (deadlocks), and what a statement that locks reads elsewhere is from
+//! before its wait.
 
 mod find;
 mod number;

@@ -30,6 +30,7 @@ impl Batch<'_> {
             writes.add(sides);
             std::mem::take(&mut writes).execute(tx).await?;
         }
+        writes.execute(tx).await?;
         let end = |(user, tally): (&Uuid, &Tally)| (*user, self.log_ends[user] + tally.signals);
         Ok(self.tallies.iter().map(end).collect())
     }
