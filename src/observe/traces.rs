@@ -80,7 +80,8 @@ impl HttpClient for Courier {
             let body = Limited::new(body, ANSWER_BYTES).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
-        let sent = tokio::time::timeout(PATIENCE, sent);
+        // The timer, too, is the runtime's.
+        let sent = async { tokio::time::timeout(PATIENCE, sent).await };
         self.runtime.spawn(sent).await??
     }
 }
