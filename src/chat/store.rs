@@ -367,9 +367,9 @@ impl Store {
     /// set by the transaction itself, so that a pooler between may hand each one another connection.
     pub(crate) async fn begin(&self, patience: Patience) -> Result<DatabaseTransaction, DbErr> {
         present(self.primary.as_ref())?;
-        let began = Instant::now();
+        let start = Instant::now();
         let begun = self.begin_with(patience).await;
-        self.metrics.begin(began.elapsed());
+        self.metrics.begin(start.elapsed());
         note(self.primary.as_ref(), &begun);
         begun
     }

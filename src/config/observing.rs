@@ -18,7 +18,7 @@ pub struct Observing {
     /// Address and port where Prometheus finds /metrics; not one that the public reaches. Without it there is none.
     #[arg(long, env = "METRICS_LISTEN", value_name = "ADDRESS", value_parser = parse_address)]
     pub metrics_listen: Option<SocketAddr>,
-    /// Where traces are sent by OTLP over HTTP, as http://localhost:4318. Without it there are none.
+    /// Where traces are sent by OTLP over HTTP, as `http://localhost:4318`. Without it there are none.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// What traces call this server.

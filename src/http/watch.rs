@@ -295,7 +295,7 @@ impl Drop for Watch {
         };
         let listens = self.kind == Some(OperationType::Subscription);
         let metrics = &self.server.metrics;
-        metrics.request(request, (!listens).then_some(took));
+        metrics.request(&request, (!listens).then_some(took));
         if self.server.request_log {
             tracing::info!(
                 target: "directmessages.requests",

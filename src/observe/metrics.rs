@@ -309,7 +309,7 @@ impl Counted {
 
 impl Metrics {
     /// An operation ended; `took` is nothing for a subscription.
-    pub fn request(&self, request: Request, took: Option<Duration>) {
+    pub fn request(&self, request: &Request, took: Option<Duration>) {
         if let Some(took) = took {
             let timed = Timed {
                 kind: request.kind,
@@ -318,7 +318,7 @@ impl Metrics {
             let duration = self.0.durations.get_or_create(&timed);
             duration.observe(took.as_secs_f64());
         }
-        self.0.requests.get_or_create(&request).inc();
+        self.0.requests.get_or_create(request).inc();
     }
 
     /// Somebody asked for too much.
@@ -382,7 +382,10 @@ impl Metrics {
         self.0.pruned.inc_by(signals);
     }
 
-    /// Everything, in the text format of OpenMetrics.
+    /// Everything, in the text format of `OpenMetrics`.
+    ///
+    /// # Panics
+    /// Never: a string takes everything.
     #[must_use]
     pub fn open_metrics(&self, reading: &Reading) -> String {
         self.0.read_off.take(reading);

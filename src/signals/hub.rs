@@ -19,6 +19,10 @@ type Shard = Mutex<HashMap<Uuid, watch::Sender<i64>>>;
 #[derive(Clone, Debug)]
 pub(super) struct Hub(Arc<Shards>);
 
+#[expect(
+    clippy::struct_field_names,
+    reason = "the shards are what it is made of"
+)]
 #[derive(Debug)]
 struct Shards {
     shards: [Shard; SHARDS],
