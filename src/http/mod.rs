@@ -52,7 +52,7 @@ pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
     config::{Bounds, Serve},
-    graphql::{self, Api, Caller, sdl},
+    graphql::{self, Api, Caller},
 };
 
 /// How often full buckets of the rate limits are forgotten.
@@ -64,7 +64,12 @@ fn gate(settings: &Serve) -> Gate {
         argument_bytes: settings.bounds.body_limit,
         introspection: settings.introspection || settings.graphiql,
     };
-    Gate::new(&sdl(), limits)
+    let sdl = if settings.federation {
+        graphql::executable_subgraph_sdl()
+    } else {
+        graphql::sdl()
+    };
+    Gate::new(&sdl, limits)
 }
 
 /// Looks whether a manifest of trusted documents can be used.
