@@ -1,5 +1,6 @@
 // The server as a subgraph: composed with one of an application's, and asked through Apollo's gateway.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { composeServices } from '@apollo/composition';
 import { ApolloGateway, RemoteGraphQLDataSource } from '@apollo/gateway';
@@ -11,7 +12,7 @@ import { mint, post, setting, someone } from './support.mjs';
 
 // What the application knows of its users, and which messages they pinned. It has a PageInfo of its own, as many do.
 const PROFILES = `
-  extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key", "@shareable"])
+  extend schema @link(url: "https://specs.apollo.dev/federation/v2.4", import: ["@key", "@shareable"])
   type Query { pinnedMessage(id: ID!): Message  authors(ids: [ID!]!): [User]! }
   type User @key(fields: "id") { id: ID!  avatar: String! }
   type Message @key(fields: "id") { id: ID!  pinnedBy: User }
@@ -41,14 +42,14 @@ function profiles() {
   return serve({ schema: buildSubgraphSchema({ typeDefs: parse(PROFILES), resolvers }) });
 }
 
-/** A gateway that hands on each caller's token, or speaks for a user that it knows by itself. */
+/** A gateway that hands on each caller's token, or speaks for a user that it knows by itself. It asks by hashes. */
 function gateway(supergraphSdl) {
   class Forwarding extends RemoteGraphQLDataSource {
     willSendRequest({ request, context }) {
       for (const [name, value] of Object.entries(context.headers ?? {})) request.http.headers.set(name, value);
     }
   }
-  const joined = new ApolloGateway({ supergraphSdl, buildService: ({ url }) => new Forwarding({ url }) });
+  const joined = new ApolloGateway({ supergraphSdl, buildService: ({ url }) => new Forwarding({ url, apq: true }) });
   return serve({ gateway: joined }, async ({ req }) => {
     const { authorization, 'x-session': session } = req.headers;
     if (session) {
@@ -64,13 +65,15 @@ describe('through a gateway', () => {
   let ben;
   let eve;
   let url;
+  let sdl;
   let supergraph;
 
   before(async () => {
     [ann, ben, eve] = [await someone('Ann'), await someone('Ben'), await someone('Eve')];
     const { answer } = await post('{ _service { sdl } }', { token: mint('host', { role: 'service' }) });
+    sdl = answer.data._service.sdl;
     supergraph = composeServices([
-      { name: 'messages', url: `${setting('SERVER_URL')}/graphql`, typeDefs: parse(answer.data._service.sdl) },
+      { name: 'messages', url: `${setting('SERVER_URL')}/graphql`, typeDefs: parse(sdl) },
       { name: 'profiles', url: await profiles(), typeDefs: parse(PROFILES) },
     ]);
     if (!supergraph.errors) url = await gateway(supergraph.supergraphSdl);
@@ -92,6 +95,16 @@ describe('through a gateway', () => {
 
   test('the two subgraphs compose', () => {
     assert.deepEqual(supergraph.errors ?? [], []);
+  });
+
+  test('the subgraph that docs/federation.md shows composes with it', () => {
+    const page = readFileSync(new URL('../../docs/federation.md', import.meta.url), 'utf8');
+    const [, shown] = page.match(/```graphql\n(extend schema [^]*?)```/);
+    const { errors } = composeServices([
+      { name: 'messages', url: 'http://messages', typeDefs: parse(sdl) },
+      { name: 'profiles', url: 'http://profiles', typeDefs: parse(shown) },
+    ]);
+    assert.deepEqual(errors ?? [], []);
   });
 
   test('a page of messages shows what the application knows of each sender', async () => {
