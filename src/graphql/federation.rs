@@ -95,6 +95,7 @@ impl Federation {
 
     /// This server as a subgraph. For the host application only: its token carries `role: "service"`.
     #[graphql(name = "_service")]
+    #[expect(clippy::unused_async, reason = "resolvers that may fail are async")]
     async fn service(&self, ctx: &Context<'_>) -> Result<Service, Error> {
         service(ctx).map(|()| Service)
     }

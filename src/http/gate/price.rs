@@ -3,7 +3,8 @@
 //! - A field costs 1, and what is selected below it. Fragments cost what they select.
 //! - A root field costs [`ROOT_FIELD`] instead of 1, since it asks the database (`__typename` asks nobody).
 //! - A list costs its length times one item: the page size that the field above it asks for, in this request's variables; as
-//!   many as `upsertUsers` was given, or `_entities`, of which each costs what a root field does; as many values as an enum has; in introspection, what the schema has on average.
+//!   many as `upsertUsers` was given; as many values as an enum has; in introspection, what the schema has on average.
+//! - Each representation that `_entities` was given costs what a root field does beside its item, since it asks the database too.
 //! - What `@skip` and `@include` leave out costs nothing; a field that is selected twice costs twice.
 
 use apollo_compiler::{
