@@ -98,7 +98,7 @@ pub enum Command {
     /// Bring the database's schema up to date, take it down, or show where it stands.
     Migrate(Migrate),
     /// Print the API's schema (SDL).
-    Schema,
+    Schema(SchemaOf),
     /// Print what a shell completes this program's arguments with.
     Completions(Completions),
     /// Print the manual page, or write one for each subcommand.
@@ -132,7 +132,7 @@ impl Command {
             Self::Verify(settings) => &settings.database,
             Self::Restored(settings) => &settings.database,
             Self::Dev(_)
-            | Self::Schema
+            | Self::Schema(_)
             | Self::Token(_)
             | Self::Health(_)
             | Self::Completions(_)
@@ -144,6 +144,10 @@ impl Command {
 
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct Serve {
     /// Address and port to listen on.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000", value_parser = parse_address)]
@@ -160,6 +164,9 @@ pub struct Serve {
     /// Let clients ask for the schema (`__schema`, `__type`); GraphiQL needs it, so --graphiql implies it.
     #[arg(long, env = "INTROSPECTION", value_parser = parse_switch)]
     pub introspection: bool,
+    /// Be a subgraph of Apollo Federation 2, with `User` and `Message` as entities that other subgraphs may add fields to.
+    #[arg(long, env = "FEDERATION", value_parser = parse_switch)]
+    pub federation: bool,
     /// Whose tokens are believed.
     #[command(flatten)]
     pub keys: Keys,
@@ -255,6 +262,14 @@ pub enum Direction {
     Down,
     /// List the migrations, applied or pending.
     Status,
+}
+
+/// Settings of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaOf {
+    /// As a subgraph of Apollo Federation 2, for composition: what `serve --federation` is.
+    #[arg(long)]
+    pub federation: bool,
 }
 
 /// Settings of `token`.

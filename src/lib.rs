@@ -175,7 +175,7 @@ pub async fn serve(
     let prune = prune_often(store.clone(), settings.pruning.clone(), metrics.clone());
     back.spawn(stop_back.clone().run_until_cancelled_owned(prune));
     let server = http::Server::new(
-        Api::new(chat),
+        Api::new(chat, settings.federation),
         verifier,
         settings,
         metrics,

@@ -76,8 +76,13 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Man(settings) => commands::man(&settings),
         Command::Migrate(settings) => migrate(&settings).await,
-        Command::Schema => {
-            print!("{}", graphql::sdl());
+        Command::Schema(settings) => {
+            let sdl = if settings.federation {
+                graphql::subgraph_sdl()
+            } else {
+                graphql::sdl()
+            };
+            print!("{sdl}");
             Ok(())
         }
         Command::Token(settings) => mint(&settings),
@@ -158,6 +163,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             demo_page: true,
         },
         introspection: true,
+        federation: false,
         keys: Keys::of_secret(secret),
         database: Database {
             database_url,

@@ -37,6 +37,10 @@ pub struct Prices {
     // Each asks the database once or more. A start page has about five.
     #[arg(long, env = "ROOT_FIELD_LIMIT", default_value_t = 30, value_parser = whole(1..=u64::MAX))]
     pub root_field_limit: u64,
+    /// The most entities that a gateway may ask for in an operation (`_entities`), with --federation.
+    // A gateway asks for each once; a screen of an application's has a few hundred at most.
+    #[arg(long, env = "ENTITY_LIMIT", default_value_t = 1_000, value_parser = whole(1..=u64::MAX))]
+    pub entity_limit: u64,
     /// The most that an operation may cost: 1 for each field, 10 for each root field, and a list its page size times its item.
     // Everything that can be asked of 100 messages costs 3,000, of 100 partners 4,200, of both and the unread 10,000 in one
     // operation; introspection costs 12,700.

@@ -5,6 +5,7 @@ mod connection;
 mod conversation;
 mod direct;
 mod error;
+mod federation;
 mod message;
 mod mutation;
 mod partner;
@@ -16,10 +17,10 @@ mod user;
 use std::time::Duration;
 
 use async_graphql::{
-    Request, Response, SDLExportOptions, Schema, ValidationMode, dataloader::DataLoader,
-    parser::types::ExecutableDocument,
+    ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
+    dataloader::DataLoader, parser::types::ExecutableDocument,
 };
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 
 pub use self::{
     caller::{Caller, Viewer},
@@ -27,14 +28,27 @@ pub use self::{
     error::{Error, ErrorCode},
     subscription::Progress,
 };
-use self::{mutation::Mutation, partner::Sides, query::Query, subscription::Subscription};
+use self::{
+    federation::{Federation, SubgraphQuery},
+    mutation::Mutation,
+    partner::Sides,
+    query::Query,
+    subscription::Subscription,
+};
 use crate::chat::{self, Chat, Page};
 
 /// The API over a chat. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Executable,
     chat: Chat,
+}
+
+/// Whose root of queries there is.
+#[derive(Clone)]
+enum Executable {
+    Alone(Schema<Query, Mutation, Subscription>),
+    Subgraph(Schema<SubgraphQuery, Mutation, Subscription>),
 }
 
 /// One operation, checked and made ready by the gate: fragments spread, variables filled in, `@skip` and `@include` applied.
@@ -56,13 +70,15 @@ struct Prologue {
 }
 
 impl Api {
-    /// The API over `chat`.
+    /// The API over `chat`, also for a gateway where it is a `subgraph`.
     #[must_use]
-    pub fn new(chat: Chat) -> Self {
-        Self {
-            schema: schema(),
-            chat,
-        }
+    pub fn new(chat: Chat, subgraph: bool) -> Self {
+        let schema = if subgraph {
+            Executable::Subgraph(finish(subgraph_schema()))
+        } else {
+            Executable::Alone(finish(schema()))
+        };
+        Self { schema, chat }
     }
 
     /// The chat under it.
@@ -101,7 +117,6 @@ impl Api {
         let request = self.request(operation, caller).data(progress);
         self.schema
             .execute_stream(request.data(Prologue::default()))
-            .boxed()
     }
 
     fn request(&self, operation: Operation, caller: Caller) -> Request {
@@ -130,6 +145,22 @@ impl Api {
     }
 }
 
+impl Executable {
+    async fn execute(&self, request: Request) -> Response {
+        match self {
+            Self::Alone(schema) => schema.execute(request).await,
+            Self::Subgraph(schema) => schema.execute(request).await,
+        }
+    }
+
+    fn execute_stream(&self, request: Request) -> BoxStream<'static, Response> {
+        match self {
+            Self::Alone(schema) => schema.execute_stream(request).boxed(),
+            Self::Subgraph(schema) => schema.execute_stream(request).boxed(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Api")
@@ -140,9 +171,19 @@ async fn signal_cursor(chat: &Chat, viewer: &Viewer) -> Result<String, Error> {
     Ok(chat.signal_cursor(viewer.id).await?.to_string())
 }
 
-/// The gate checks documents before this schema sees them, by the rules of the specification.
-fn schema() -> Schema<Query, Mutation, Subscription> {
+fn schema() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query, Mutation, Subscription)
+}
+
+fn subgraph_schema() -> SchemaBuilder<SubgraphQuery, Mutation, Subscription> {
+    Schema::build(SubgraphQuery(Query, Federation), Mutation, Subscription)
+}
+
+/// The gate checks documents before this schema sees them, by the rules of the specification.
+fn finish<Q: ObjectType + 'static>(
+    builder: SchemaBuilder<Q, Mutation, Subscription>,
+) -> Schema<Q, Mutation, Subscription> {
+    builder
         .validation_mode(ValidationMode::Fast)
         .limit_recursive_depth(usize::MAX)
         .finish()
@@ -152,6 +193,36 @@ fn schema() -> Schema<Query, Mutation, Subscription> {
 /// `graphql_client` cannot read a described one.
 #[must_use]
 pub fn sdl() -> String {
+    sdl_of(&finish(schema()))
+}
+
+/// The same as a subgraph answers it: with what only a gateway asks.
+#[must_use]
+pub fn executable_subgraph_sdl() -> String {
+    sdl_of(&finish(subgraph_schema()))
+}
+
+/// The link that makes a schema one of Federation 2, and what is used of it.
+const LINK: &str = r#"extend schema @link(url: "https://specs.apollo.dev/federation/v2.4", import: ["@key", "@shareable"])"#;
+
+/// What the types are to other subgraphs: entities, or the same wherever they stand.
+const ROLES: [(&str, &str); 3] = [
+    ("type Message implements Node {", r#"@key(fields: "id")"#),
+    ("type PageInfo {", "@shareable"),
+    ("type User implements Node {", r#"@key(fields: "id")"#),
+];
+
+/// The subgraph's schema as composition takes it.
+#[must_use]
+pub fn subgraph_sdl() -> String {
+    let sdl = ROLES.iter().fold(sdl(), |sdl, (head, role)| {
+        let with_role = head.replace('{', &format!("{role} {{"));
+        sdl.replace(&format!("\n{head}\n"), &format!("\n{with_role}\n"))
+    });
+    format!("{LINK}\n\n{sdl}")
+}
+
+fn sdl_of<Q: ObjectType + 'static>(schema: &Schema<Q, Mutation, Subscription>) -> String {
     let options = SDLExportOptions::new()
         .sorted_fields()
         .sorted_arguments()
@@ -159,7 +230,7 @@ pub fn sdl() -> String {
         .include_specified_by()
         .use_space_ident()
         .indent_width(2);
-    let sdl = schema().sdl_with_options(options);
+    let sdl = schema.sdl_with_options(options);
     let lines: Vec<&str> = sdl.lines().map(str::trim_end).collect();
     format!("{}\n", lines.join("\n").trim())
 }

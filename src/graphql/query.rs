@@ -229,7 +229,10 @@ async fn conversation(
     Ok(MessageConnection::of(page, side))
 }
 
-async fn message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<Message>, Error> {
+pub(super) async fn message(
+    ctx: &Context<'_>,
+    id: Option<MessageId>,
+) -> Result<Option<Message>, Error> {
     let viewer = viewer(ctx)?.id;
     let Some(id) = id else {
         return Ok(None);
@@ -237,7 +240,7 @@ async fn message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<Mess
     Ok(chat(ctx).message(viewer, id).await?.map(Message))
 }
 
-async fn user(ctx: &Context<'_>, subject: &str) -> Result<Option<User>, Error> {
+pub(super) async fn user(ctx: &Context<'_>, subject: &str) -> Result<Option<User>, Error> {
     signed_in(ctx)?;
     let user = chat(ctx).user(subject).await?;
     Ok(user.map(|user| User(Arc::new(user))))

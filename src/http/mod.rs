@@ -52,7 +52,7 @@ pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
     config::{Bounds, Pages, Serve},
-    graphql::{self, Api, Caller, sdl},
+    graphql::{self, Api, Caller},
     observe::Metrics,
 };
 
@@ -65,7 +65,12 @@ fn gate(settings: &Serve) -> Gate {
         argument_bytes: settings.bounds.body_limit,
         introspection: settings.introspection || settings.pages.has_graphiql(),
     };
-    Gate::new(&sdl(), limits)
+    let sdl = if settings.federation {
+        graphql::executable_subgraph_sdl()
+    } else {
+        graphql::sdl()
+    };
+    Gate::new(&sdl, limits)
 }
 
 /// Looks whether a manifest of trusted documents can be used.

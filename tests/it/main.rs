@@ -30,6 +30,7 @@ mod doctor;
 mod documents;
 mod events;
 mod failover;
+mod federation;
 mod follower;
 mod fuzz;
 mod handshake;

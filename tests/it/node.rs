@@ -74,6 +74,7 @@ suites! {
     the_docs_are_complete_and_their_commands_run: "docs",
     graphql_sse_listens: "events",
     answers_are_those_of_graphql_js: "execution",
+    a_gateway_joins_the_subgraph_with_another: "federation" ["--federation"],
     graphiql_works_signed_in: "graphiql",
     graphql_over_http_is_spoken: "http" ["--allowed-origins", "https://app.example,https://other.example:8443"],
     the_schema_loads_in_graphql_js: "schema",

@@ -39,7 +39,7 @@ pub(crate) struct Limits {
 /// Parses, measures, validates and prices: a pure function of the schema, the limits and the request.
 pub(super) struct Checker {
     pub(super) schema: Valid<Schema>,
-    /// From interface to the object types that implement it.
+    /// From interface or union to the object types that it may be.
     pub(super) implementers: HashMap<Name, Vec<Name>>,
     pub(super) lists: Lists,
     pub(super) limits: Limits,
@@ -50,7 +50,7 @@ impl Checker {
     pub(super) fn new(sdl: &str, limits: Limits) -> Self {
         let schema = Schema::parse_and_validate(sdl, "schema.graphql")
             .unwrap_or_else(|errors| panic!("our own schema is valid: {}", errors.errors));
-        let implementers = schema
+        let mut implementers: HashMap<Name, Vec<Name>> = schema
             .implementers_map()
             .into_iter()
             .map(|(interface, types)| {
@@ -59,6 +59,7 @@ impl Checker {
                 (interface, objects)
             })
             .collect();
+        implementers.extend(unions(&schema));
         let lists = Lists::new(&schema, &implementers)
             .unwrap_or_else(|list| panic!("the price does not know how long {list} can be"));
         Self {
@@ -156,6 +157,15 @@ impl Checker {
         }
         expand::expand(self, document, operation, values, &price)
     }
+}
+
+fn unions(schema: &Schema) -> impl Iterator<Item = (Name, Vec<Name>)> {
+    schema.types.iter().filter_map(|(name, ty)| {
+        let members = &ty.as_union()?.members;
+        let mut objects: Vec<Name> = members.iter().map(|member| member.name.clone()).collect();
+        objects.sort();
+        Some((name.clone(), objects))
+    })
 }
 
 fn is_of_many_fields(

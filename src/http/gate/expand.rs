@@ -209,7 +209,7 @@ impl<'a> Expansion<'a> {
                 let (fields, items) = self.object(sets, ty, depth)?;
                 Ok((shape::Selection::Object(fields), items))
             }
-            Some(ExtendedType::Interface(_)) => {
+            Some(ExtendedType::Interface(_) | ExtendedType::Union(_)) => {
                 let mut by_type = HashMap::default();
                 let mut items = vec![ask_type()];
                 let objects = self.checker.implementers.get(ty);

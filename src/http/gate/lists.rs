@@ -19,6 +19,8 @@ const SIZES: [&str; 2] = ["first", "limit"];
 pub(super) enum Length {
     /// Always about as many: an enum's values, or what the schema holds.
     Fixed(u64),
+    /// As many as the list in its own arguments: what was named is looked for, one by one.
+    OfInput,
     /// As many as the field asked for whose answer the list is part of: a page.
     OfPage,
 }
@@ -54,6 +56,11 @@ impl Lists {
         let mut paged = HashSet::default();
         for (parent, field) in fields(schema) {
             if !field.ty.is_list() {
+                continue;
+            }
+            if holds_lists(schema, field) {
+                let key = (parent.clone(), field.name.clone());
+                lists.lengths.insert(key, Length::OfInput);
                 continue;
             }
             let length = match schema.types.get(field.ty.inner_named_type()) {
@@ -100,11 +107,7 @@ impl Lists {
         let sizing = self.sizings.get(&(parent.clone(), field.name.clone()))?;
         Some(match sizing {
             Sizing::Page => page_size(field, values),
-            Sizing::Input => {
-                let arguments = field.arguments.iter();
-                let lengths = arguments.map(|argument| values.longest_list(&argument.value));
-                lengths.max().unwrap_or(0)
-            }
+            Sizing::Input => input_size(field, values),
         })
     }
 }
@@ -121,6 +124,13 @@ fn page_size(field: &executable::Field, values: &Values<'_>) -> u64 {
     });
     let size = given.max().unwrap_or(PageSize::DEFAULT.into());
     size.clamp(1, PageSize::MAX.into()).unsigned_abs()
+}
+
+/// How many items the longest list in the field's arguments has.
+pub(super) fn input_size(field: &executable::Field, values: &Values<'_>) -> u64 {
+    let arguments = field.arguments.iter();
+    let lengths = arguments.map(|argument| values.longest_list(&argument.value));
+    lengths.max().unwrap_or(0)
 }
 
 fn fields(schema: &Schema) -> impl Iterator<Item = (&Name, &Node<FieldDefinition>)> {
@@ -143,10 +153,12 @@ fn sizing(schema: &Schema, field: &FieldDefinition) -> Option<Sizing> {
     if SIZES.iter().any(is_size) {
         return Some(Sizing::Page);
     }
+    holds_lists(schema, field).then_some(Sizing::Input)
+}
+
+fn holds_lists(schema: &Schema, field: &FieldDefinition) -> bool {
     let mut arguments = field.arguments.iter();
-    arguments
-        .any(|argument| holds_list(schema, &argument.ty, &mut HashSet::default()))
-        .then_some(Sizing::Input)
+    arguments.any(|argument| holds_list(schema, &argument.ty, &mut HashSet::default()))
 }
 
 fn holds_list<'a>(schema: &'a Schema, ty: &'a Type, seen: &mut HashSet<&'a Name>) -> bool {

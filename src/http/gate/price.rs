@@ -4,6 +4,7 @@
 //! - A root field costs [`ROOT_FIELD`] instead of 1, since it asks the database (`__typename` asks nobody).
 //! - A list costs its length times one item: the page size that the field above it asks for, in this request's variables; as
 //!   many as `upsertUsers` was given; as many values as an enum has; in introspection, what the schema has on average.
+//! - Each representation that `_entities` was given costs what a root field does beside its item, since it asks the database too.
 //! - What `@skip` and `@include` leave out costs nothing; a field that is selected twice costs twice.
 
 use apollo_compiler::{
@@ -13,7 +14,14 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
-use super::{Refusal, check::Checker, lists::Length, message::grouped, place, values::Values};
+use super::{
+    Refusal,
+    check::Checker,
+    lists::{Length, input_size},
+    message::grouped,
+    place,
+    values::Values,
+};
 use crate::{chat::PageSize, graphql::ErrorCode};
 
 /// What a root field costs by itself.
@@ -44,6 +52,8 @@ struct Cost {
     type_lists: u64,
     /// Bytes in arguments, with the variables in place.
     bytes: u64,
+    /// Entities that are asked for by name.
+    named: u64,
 }
 
 impl Cost {
@@ -51,6 +61,7 @@ impl Cost {
         self.fixed = self.fixed.saturating_add(other.fixed);
         self.per_item = self.per_item.saturating_add(other.per_item);
         self.bytes = self.bytes.saturating_add(other.bytes);
+        self.named = self.named.saturating_add(other.named);
         self.depth = self.depth.max(other.depth);
         self.type_lists = self.type_lists.max(other.type_lists);
     }
@@ -128,6 +139,11 @@ pub(super) fn price(
     check(total, prices.complexity_limit, whole, &|price, limit| {
         format!(
             "this operation costs {price} and the limit is {limit}: ask for smaller pages or fewer fields"
+        )
+    });
+    check(cost.named, prices.entity_limit, whole, &|price, limit| {
+        format!(
+            "this operation asks for {price} entities and the limit is {limit}: ask for them in several operations"
         )
     });
     check(
@@ -258,6 +274,7 @@ impl<'a> Pricing<'a> {
             depth: below.depth + 1,
             type_lists: below.type_lists + u64::from(is_type_list),
             bytes,
+            named: below.named,
         };
         let item = if field.selection_set.is_empty() {
             1
@@ -269,6 +286,12 @@ impl<'a> Pricing<'a> {
         match lists.length(parent, &field.name) {
             Some(Length::Fixed(length)) => {
                 cost.fixed = own.saturating_add(length.saturating_mul(item));
+            }
+            Some(Length::OfInput) => {
+                let items = input_size(field, self.values);
+                cost.named = cost.named.saturating_add(items);
+                let each = ROOT_FIELD.saturating_add(item);
+                cost.fixed = own.saturating_add(items.saturating_mul(each));
             }
             Some(Length::OfPage) => cost.per_item = item,
             None => {

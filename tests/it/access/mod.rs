@@ -154,6 +154,29 @@ on_both_databases! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_gets_what_its_caller_does() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let server = TestServer::with(kind, &["--federation"]).await;
+        let world = World::new(&server).await;
+        let mut wrong = Vec::new();
+        for cells in rows(table::BY_A_GATEWAY) {
+            let (row, expected) = asked(&cells);
+            for (caller, expected) in Caller::ALL.into_iter().zip(expected) {
+                let got = row.run_as_gateway(&world, caller).await;
+                if got != expected {
+                    wrong.push(format!(
+                        "{} to {caller:?}: {got} instead of {expected}",
+                        cells[1]
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_socket_answers_as_a_request_does() {
     let server = TestServer::with(Kind::Sqlite, &[]).await;
     let contract = Contract::read();

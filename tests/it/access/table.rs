@@ -116,6 +116,21 @@ Subscription.messageRead(partnerId:)  | messageRead(after: $start, partnerId: $b
 Subscription.messageRead(partnerId:)  | messageRead(after: $start, partnerId: $nobody) → message.content                                                      | 4403            | 4403    | USER_NOT_FOUND    | USER_NOT_FOUND           | USER_NOT_FOUND      | FORBIDDEN      | USER_NOT_FOUND
 "#;
 
+/// What only a gateway asks, of a server with `--federation`: the same of entities as of `message` and `user`.
+pub(super) const BY_A_GATEWAY: &str = r#"
+coordinate                         | what is asked, and what of the first of it is told                                      | nobody          | expired | stranger  | sender    | recipient | service   | for the sender
+Query._entities                    | _entities(representations: [{__typename: "Message", id: $message}]) → content       | UNAUTHENTICATED | 401     | null      | ann-ben   | ann-ben   | FORBIDDEN | ann-ben
+Query._entities(representations:)  | _entities(representations: [{__typename: "Message", id: $hers}]) → content          | UNAUTHENTICATED | 401     | eve-fay   | null      | null      | FORBIDDEN | null
+Query._entities(representations:)  | _entities(representations: [{__typename: "Message", id: $absentMessage}]) → content | UNAUTHENTICATED | 401     | null      | null      | null      | FORBIDDEN | null
+Query._entities(representations:)  | _entities(representations: [{__typename: "Message", id: $bensInbox}]) → content     | UNAUTHENTICATED | 401     | null      | null      | null      | FORBIDDEN | null
+Query._entities(representations:)  | _entities(representations: [{__typename: "User", id: $ben}]) → username             | UNAUTHENTICATED | 401     | Ben       | Ben       | Ben       | Ben       | Ben
+Query._entities(representations:)  | _entities(representations: [{__typename: "User", id: $nobody}]) → username          | UNAUTHENTICATED | 401     | null      | null      | null      | null      | null
+Query._entities(representations:)  | _entities(representations: [{__typename: "User", id: $message}]) → username         | UNAUTHENTICATED | 401     | null      | null      | null      | null      | null
+Query._entities(representations:)  | _entities(representations: []) → username                                              | UNAUTHENTICATED | 401     | []        | []        | []        | []        | []
+Query._entities(representations:)  | _entities(representations: [{id: $ben}]) → username                                   | UNAUTHENTICATED | 401     | BAD_USER_INPUT | BAD_USER_INPUT | BAD_USER_INPUT | BAD_USER_INPUT | BAD_USER_INPUT
+Query._service                     | _service → sdl                                                                           | UNAUTHENTICATED | 401     | FORBIDDEN | FORBIDDEN | FORBIDDEN | schema    | schema
+"#;
+
 /// What is shown: every field of every object, by all that any caller ever gets of it, through every call above and every
 /// way through the schema below it. `n` is a number, `y/n` true or false, `{…}` an object without an id, `[…]` a list,
 /// `ann:anns` Ann's own id for her message, and `-` that no way leads there.

@@ -71,6 +71,10 @@ pub(super) async fn measured(kind: Kind, flags: &[&str]) -> (TestServer, u16) {
     (TestServer::with(kind, &flags).await, port)
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, and what is counted of it"
+)]
 async fn counts(kind: Kind) {
     let (server, port) = measured(kind, &["--send-rate", "3"]).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);
