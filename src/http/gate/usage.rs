@@ -9,7 +9,6 @@ use apollo_compiler::{
     ast::{self, Argument, InputValueDefinition, Type, Value, VariableDefinition},
     collections::{HashMap, HashSet},
     executable::{Operation, Selection, SelectionSet},
-    schema::ExtendedType,
 };
 
 use super::{Refusal, place, refusal::Errors};
@@ -28,6 +27,11 @@ pub(super) fn check(schema: &Schema, document: &ExecutableDocument) -> Result<()
             seen: HashSet::default(),
             faults: &mut faults,
         };
+        for variable in &operation.variables {
+            if let Some(default) = &variable.default_value {
+                usage.value(default, &variable.ty, false);
+            }
+        }
         usage.directives(&operation.directives);
         usage.selections(&operation.selection_set);
     }
@@ -120,11 +124,8 @@ impl<'a> Usage<'a> {
                 }
             }
             Value::Object(fields) => {
-                let Some(ExtendedType::InputObject(object)) =
-                    self.schema.types.get(ty.inner_named_type())
-                else {
-                    return;
-                };
+                // A scalar of our own may be written as an object too: then only its names are looked at.
+                let object = self.schema.get_input_object(ty.inner_named_type());
                 let mut names = HashSet::default();
                 for (name, value) in fields {
                     if !names.insert(name) {
@@ -132,7 +133,7 @@ impl<'a> Usage<'a> {
                             format!("There can be only one input field named \"{name}\".");
                         self.fault(value, message);
                     }
-                    if let Some(field) = object.fields.get(name) {
+                    if let Some(field) = object.and_then(|object| object.fields.get(name)) {
                         self.value(value, &field.ty, field.default_value.is_some());
                     }
                 }
