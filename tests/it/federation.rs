@@ -232,6 +232,16 @@ async fn garbage_is_told_and_the_others_stand() {
         assert_eq!(found[0]["id"], "ann", "{found}");
         assert_eq!((&found[1], &found[2]), (&Value::Null, &found[0]));
     }
+    for of in [
+        r#"{ __typename: "User", id: "ann", id: "ben" }"#,
+        r#"{ __typename: "User", id: $unknown }"#,
+    ] {
+        let query = format!("{{ _entities(representations: [{of}]) {{ __typename }} }}");
+        told(
+            &ann.ask(&query, json!({})).await,
+            "GRAPHQL_VALIDATION_FAILED",
+        );
+    }
     for of in [Value::Null, json!([null])] {
         let answer = ann.ask(ENTITIES, json!({ "of": of })).await;
         assert_eq!(answer.code(), "BAD_USER_INPUT");

@@ -35,6 +35,7 @@ async fn variables_and_input_fields_stand_only_where_they_may() {
         upsert("$u: UserInput!", "$u"),
         upsert("$u: [UserInput]!", "$u"),
         two_lengths,
+        upsert(r#"$u: [UserInput!]! = [{ id: "a", username: "a", id: "b" }]"#, "$u"),
         "query ($n: Int = null) { unreadMessages(first: $n) { totalCount } viewer @include(if: $n) { id } }".to_owned(),
     ] {
         told(&ann.ask(&refused, json!({ "c": "x", "u": [] })).await, "GRAPHQL_VALIDATION_FAILED");

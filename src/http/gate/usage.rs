@@ -1,4 +1,4 @@
-//! Two rules of the specification that apollo-compiler 1.33 checks less strictly than graphql-js: where a variable may stand
+//! Rules of the specification that apollo-compiler 1.33 checks less strictly than graphql-js: where a variable may stand
 //! ("All Variable Usages Are Allowed": it looks at arguments, not at what is nested in them, and takes a default of null for
 //! a default), and that no input field stands twice in one object.
 
@@ -9,7 +9,6 @@ use apollo_compiler::{
     ast::{self, Argument, InputValueDefinition, Type, Value, VariableDefinition},
     collections::{HashMap, HashSet},
     executable::{Operation, Selection, SelectionSet},
-    schema::ExtendedType,
 };
 
 use super::{Refusal, place, refusal::Errors};
@@ -28,6 +27,11 @@ pub(super) fn check(schema: &Schema, document: &ExecutableDocument) -> Result<()
             seen: HashSet::default(),
             faults: &mut faults,
         };
+        for variable in &operation.variables {
+            if let Some(default) = &variable.default_value {
+                usage.value(default, &variable.ty, false);
+            }
+        }
         usage.directives(&operation.directives);
         usage.selections(&operation.selection_set);
     }
@@ -120,17 +124,14 @@ impl<'a> Usage<'a> {
                 }
             }
             Value::Object(fields) => {
-                let Some(ExtendedType::InputObject(object)) =
-                    self.schema.types.get(ty.inner_named_type())
-                else {
+                let Some(object) = self.schema.get_input_object(ty.inner_named_type()) else {
+                    self.value_of_scalar(value);
                     return;
                 };
                 let mut names = HashSet::default();
                 for (name, value) in fields {
                     if !names.insert(name) {
-                        let message =
-                            format!("There can be only one input field named \"{name}\".");
-                        self.fault(value, message);
+                        self.fault(value, named_twice(name));
                     }
                     if let Some(field) = object.fields.get(name) {
                         self.value(value, &field.ty, field.default_value.is_some());
@@ -141,10 +142,34 @@ impl<'a> Usage<'a> {
         }
     }
 
+    /// A scalar of our own, written as an object: any variable that there is may stand in it.
+    fn value_of_scalar(&mut self, value: &Node<Value>) {
+        match &**value {
+            Value::Variable(name) if !self.variables.contains_key(name) => {
+                self.fault(value, format!("Variable \"${name}\" is not defined."));
+            }
+            Value::List(items) => items.iter().for_each(|item| self.value_of_scalar(item)),
+            Value::Object(fields) => {
+                let mut names = HashSet::default();
+                for (name, value) in fields {
+                    if !names.insert(name) {
+                        self.fault(value, named_twice(name));
+                    }
+                    self.value_of_scalar(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn fault(&mut self, value: &Node<Value>, message: String) {
         let offset = value.location().map_or(0, |at| at.offset());
         self.faults.insert(offset, message);
     }
+}
+
+fn named_twice(name: &Name) -> String {
+    format!("There can be only one input field named \"{name}\".")
 }
 
 /// `IsVariableUsageAllowed` of the specification.
