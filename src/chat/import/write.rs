@@ -50,9 +50,7 @@ pub(super) async fn store(
     let mut rest = messages.as_slice();
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at(chunk_length(rest));
-        Writes::from(insert_messages(chunk.iter()))
-            .execute(&tx)
-            .await?;
+        Writes::from(insert_messages(chunk)).execute(&tx).await?;
         rest = after;
         progress((total - rest.len()) as u64, total as u64);
     }

@@ -164,7 +164,7 @@ struct Source {
 }
 
 impl Checker {
-    /// PostgreSQL's parts do not see what another one wrote, and CockroachDB refuses it.
+    /// PostgreSQL's parts do not see what another one wrote, and `CockroachDB` refuses it.
     fn write(&mut self, table: String) -> Result<(), String> {
         if self.written.contains(&table) {
             return Err(format!("it writes {table} twice"));

@@ -173,8 +173,9 @@ impl Batch<'_> {
 
 /// Stores messages as they are.
 pub(crate) fn insert_messages<'a>(
-    messages: impl Iterator<Item = &'a message::Model> + Clone,
+    messages: impl IntoIterator<Item = &'a message::Model, IntoIter: Clone>,
 ) -> Write {
+    let messages = messages.into_iter();
     let messages = || messages.clone();
     Rows::default()
         .uuids("conversation_id", messages().map(|m| m.conversation_id))
