@@ -76,6 +76,7 @@ async fn a_message_by_a_stranger_harms_no_batch() {
     assert_eq!(read, 1, "the second alone, of {first}");
     database.execute(&by("ann")).await;
     assert_eq!(contents(&ben.unread(5).await), ["first", "third"]);
+    assert_eq!(ben.read_conversation(&ann, None).await, 2);
     server.finish().await;
 }
 

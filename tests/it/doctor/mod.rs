@@ -148,7 +148,10 @@ async fn health_asks_the_server_and_says_what_it_says() {
     for listen in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")] {
         for probe in ["live", "ready"] {
             let (code, told) = health(&[probe], &listen).await;
-            assert_eq!((code, told.as_str()), (0, "{\"status\":\"ok\"}\n"));
+            assert!(
+                code == 0 && told.starts_with("{\"status\":\"ok\""),
+                "{told}"
+            );
         }
     }
     let url = format!("http://{}/health/live", server.address);
