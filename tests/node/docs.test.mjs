@@ -32,7 +32,7 @@ const notRun = {
   },
 };
 /** Pages that other tests hold. */
-const elsewhere = { 'client.md': 'clients.test.mjs', 'operate.md': 'tests/it' };
+const elsewhere = { 'client.md': 'clients.test.mjs', 'observe.md': 'tests/it/observe', 'operate.md': 'tests/it' };
 
 test('errors.md tells of every ErrorCode once, and of no other', async () => {
   const told = [...(await page('errors.md')).matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code]) => code);
