@@ -68,7 +68,13 @@ pub(super) async fn measured(kind: Kind, flags: &[&str]) -> (TestServer, u16) {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let flags = [&["--metrics-listen", &address], flags].concat();
-    (TestServer::with(kind, &flags).await, port)
+    let server = TestServer::with(kind, &flags).await;
+    until("metrics are told", async || {
+        let connected = tokio::net::TcpStream::connect(&address).await;
+        connected.is_ok()
+    })
+    .await;
+    (server, port)
 }
 
 #[expect(
