@@ -144,10 +144,6 @@ impl Command {
 
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
 pub struct Serve {
     /// Address and port to listen on.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000", value_parser = parse_address)]
