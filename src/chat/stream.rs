@@ -37,8 +37,8 @@ pub struct SignalStream {
     cursor: SignalCursor,
     /// The only conversation that is told of.
     conversation: Option<Uuid>,
-    /// Whether everything was told that happened before: what comes now comes as it happens.
-    waited: bool,
+    /// Where the log ended when the listener came: what follows happened before its eyes.
+    joined_at: i64,
 }
 
 /// PostgreSQL's timeline, as the name of the segment that is written to now tells it. A standby fails here, which is right:
@@ -105,14 +105,18 @@ impl Chat {
             Some(text) => SignalCursor::parse(text, viewer, stream)?,
             None => self.signal_cursor(viewer).await?,
         };
-        let stream = SignalStream {
+        let mut stream = SignalStream {
             chat: self.clone(),
             listener,
             cursor: SignalCursor { stream, ..cursor },
             conversation: partner_id.map(|partner| conversation_id(viewer, partner)),
-            waited: false,
+            joined_at: cursor.position,
         };
-        stream.check(&self.log_page(viewer, stream.cursor.position).await?)?;
+        let page = self.log_page(viewer, cursor.position).await?;
+        stream.check(&page)?;
+        stream.joined_at = page
+            .first()
+            .map_or(cursor.position, |end| end.last_position);
         Ok(stream)
     }
 
@@ -249,23 +253,21 @@ impl SignalStream {
                     self.count(&signals);
                     return Ok(signals);
                 }
-                Ok(Step::AtEnd) => {
-                    self.listener.wait().await;
-                    self.waited = true;
-                }
+                Ok(Step::AtEnd) => self.listener.wait().await,
                 Ok(Step::NotYet) | Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Measures how late signals are, but for those that waited for the listener.
+    /// Measures how late signals are, but for those that were there before the listener.
     fn count(&self, signals: &[Signal]) {
-        if !self.waited {
-            return;
-        }
         let now = self.chat.clock.now();
-        for Signal { message, .. } in signals {
+        let joined_at = self.joined_at;
+        let seen = signals
+            .iter()
+            .filter(|signal| signal.cursor.position > joined_at);
+        for Signal { message, .. } in seen {
             let happened = match self.cursor.stream.kind {
                 Some(Kind::Read) => message.row.read_at,
                 _ => Some(message.row.sent_at),

@@ -249,7 +249,7 @@ impl Counted {
             "rate_limited", "Operations and connections refused as too many, by the limit", self.rate_limited;
             "listeners", "Sockets and event streams that are open", self.listeners;
             "subscriptions", "Subscriptions that run", off.subscriptions;
-            "signal_lag_seconds", "From the time of a signal to its handing to a listener who waited for it", self.lag;
+            "signal_lag_seconds", "From the time of a signal to its handing to a listener who was there already", self.lag;
             "write_batch_commands", "Commands in a batch", self.batch;
             "write_queue_commands", "Commands that wait for the writer", off.queued;
             "write_queue_size_commands", "The most commands that may wait", off.queue_size;
@@ -371,7 +371,7 @@ impl Metrics {
         self.0.read.observe(took.as_secs_f64());
     }
 
-    /// A listener who waited was handed a signal, so many milliseconds after it happened.
+    /// A listener who was there already was handed a signal, so many milliseconds after it happened.
     pub fn signal(&self, milliseconds: i64) {
         let lag = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
         self.0.lag.observe(lag.as_secs_f64());
