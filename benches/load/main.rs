@@ -201,9 +201,17 @@ impl<'a> Run<'a> {
             ready_ms: start,
             idle_mb: idle,
             peak_mb: usage::megabytes(server.pid(), "VmHWM"),
+            log_mb: self.log_megabytes(),
         };
         start.print();
         report.starts.push(start);
+    }
+
+    /// SQLite: the most that its log of writes took, as the file never gets smaller while it is open.
+    fn log_megabytes(&self) -> Option<f64> {
+        let file = self.url.strip_prefix("sqlite:")?;
+        let log = std::fs::metadata(format!("{file}-wal")).unwrap();
+        Some(f64::from(u32::try_from(log.len()).unwrap()) / 1024.0 / 1024.0)
     }
 
     /// One operation at one number of connections, beside its limits.

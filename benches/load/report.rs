@@ -51,6 +51,8 @@ pub(crate) struct Start {
     pub(crate) ready_ms: f64,
     pub(crate) idle_mb: f64,
     pub(crate) peak_mb: f64,
+    /// The most that SQLite's log of writes took beside the file.
+    pub(crate) log_mb: Option<f64>,
 }
 
 /// What listeners take, and how soon they are told.
@@ -133,6 +135,9 @@ impl Start {
             "{:<10} {:>8}  ready in {:.0} ms; {:.1} MB idle, {:.1} MB at most",
             self.database, self.messages, self.ready_ms, self.idle_mb, self.peak_mb
         );
+        if let Some(log) = self.log_mb {
+            println!("SQLite's log of writes took {log:.0} MB at most");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod verify;
 pub(crate) mod writer;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, OnceLock, atomic::AtomicI64},
 };
 
@@ -277,6 +277,28 @@ impl Chat {
             Some(message) => Ok(Some(self.with_users(message).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Those of these messages that `viewer` sent or received, by their places: one statement, whatever their number.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn messages(
+        &self,
+        viewer: Uuid,
+        ids: &HashSet<MessageId>,
+    ) -> Result<HashMap<MessageId, Message>, Error> {
+        let ids: Vec<_> = ids.iter().copied().collect();
+        let mut found = query::messages(&self.store.read, &ids).await?;
+        found.retain(|_, message| message.is_visible_to(viewer));
+        let people = found
+            .values()
+            .flat_map(|it| [it.sender_id, it.recipient_id]);
+        let people = self.people(people).await?;
+        let found = found.into_iter();
+        found
+            .map(|(id, message)| Ok((id, Message::join(message, &people)?)))
+            .collect()
     }
 
     /// How many messages `viewer` has not read.

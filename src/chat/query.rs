@@ -164,6 +164,9 @@ pub(super) async fn messages(
     db: &Reader,
     ids: &[MessageId],
 ) -> Result<HashMap<MessageId, message::Model>, DbErr> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let sql = format!(
         "SELECT {} FROM {{rows}} \
          JOIN message m ON m.conversation_id = r.conversation_id AND m.seq = r.seq",

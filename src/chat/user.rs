@@ -1,12 +1,22 @@
 //! Users: they appear by their first request, or because the host application names them.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use entity::user;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{Chat, Error, Store, Subject, Username, query, rows::Rows, store::Patience, user_id};
+use super::{
+    Chat, Error, Store, Subject, Username,
+    query::{self, Users},
+    rows::Rows,
+    store::Patience,
+    user_id,
+};
 
 /// A name that somebody gives a user, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +106,19 @@ impl Chat {
     /// [`Error::Unavailable`].
     pub async fn user(&self, subject: &str) -> Result<Option<user::Model>, Error> {
         Ok(query::user(&self.store.read, subject).await?)
+    }
+
+    /// Those of these users that there are, by what the host application calls them: one statement, whatever their number.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn users(
+        &self,
+        subjects: &HashSet<&str>,
+    ) -> Result<HashMap<String, Arc<user::Model>>, Error> {
+        let ids = subjects.iter().map(|subject| user_id(subject));
+        let found = Users::load(&self.store.read, ids).await?.into_iter();
+        Ok(found.map(|user| (user.subject.clone(), user)).collect())
     }
 }
 

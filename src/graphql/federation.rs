@@ -16,18 +16,16 @@ use async_graphql::{
     registry::{MetaType, Registry},
     resolver_utils::resolve_container,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::try_join;
 
 use super::{
     Error, ErrorCode,
-    caller::{service, signed_in},
+    caller::{service, signed_in, viewer},
     message::Message,
-    query::{self, Query},
+    query::Query,
     user::User,
 };
-
-/// How many entities of one `_entities` are looked for at one time. The database's connections bound it too.
-const AT_ONCE: usize = 16;
+use crate::chat::{Chat, MessageId};
 
 /// What can be read, and what a gateway reads. Written out, since `MergedObject` cannot give the whole the name of a part.
 #[derive(Debug)]
@@ -141,10 +139,11 @@ impl ScalarType for Any {
 type Found = Option<Result<Entity, Error>>;
 
 /// What a representation names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 enum Key {
     User(String),
-    Message(String),
+    /// Nothing where the id is no message's.
+    Message(Option<MessageId>),
 }
 
 impl Key {
@@ -159,7 +158,9 @@ impl Key {
         };
         let key = match fields.get("__typename") {
             Some(Value::String(name)) if name == "User" => Self::User,
-            Some(Value::String(name)) if name == "Message" => Self::Message,
+            Some(Value::String(name)) if name == "Message" => {
+                |id: String| Self::Message(id.parse().ok())
+            }
             Some(_) => return Err(refused("__typename is \"User\" or \"Message\" here")),
             None => return Err(refused("give its __typename, \"User\" or \"Message\"")),
         };
@@ -171,16 +172,6 @@ impl Key {
             None => Err(refused("give its id")),
         }
     }
-
-    async fn find(&self, ctx: &Context<'_>) -> Result<Option<Entity>, Error> {
-        Ok(match self {
-            Self::User(id) => query::user(ctx, id).await?.map(Entity::User),
-            Self::Message(id) => {
-                let found = query::message(ctx, id.parse().ok()).await?;
-                found.map(Entity::Message)
-            }
-        })
-    }
 }
 
 async fn entities(ctx: &Context<'_>, representations: Vec<Any>) -> Result<Vec<Found>, Error> {
@@ -188,13 +179,34 @@ async fn entities(ctx: &Context<'_>, representations: Vec<Any>) -> Result<Vec<Fo
     let places = representations.iter().enumerate();
     let keys: Vec<_> = places.map(|(place, any)| Key::parse(any, place)).collect();
     // Each is looked for once, however often it is named.
-    let distinct: HashSet<Key> = keys.iter().flatten().cloned().collect();
-    let found: HashMap<Key, Option<Entity>> = stream::iter(distinct)
-        .map(|key| async move { key.find(ctx).await.map(|found| (key, found)) })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let entity = |key| found.get(&key).cloned().flatten();
-    let keys = keys.into_iter();
-    Ok(keys.map(|key| key.map(entity).transpose()).collect())
+    let (mut subjects, mut ids) = (HashSet::new(), HashSet::new());
+    let mut reader = None;
+    for key in keys.iter().flatten() {
+        match key {
+            Key::User(subject) => drop(subjects.insert(subject.as_str())),
+            Key::Message(id) => {
+                reader = Some(viewer(ctx)?.id);
+                ids.extend(*id);
+            }
+        }
+    }
+    let chat = ctx.data_unchecked::<Chat>();
+    let messages = async {
+        match reader {
+            Some(reader) => chat.messages(reader, &ids).await,
+            None => Ok(HashMap::new()),
+        }
+    };
+    let (users, messages) = try_join!(chat.users(&subjects), messages)?;
+    let entity = |key: &Key| match key {
+        Key::User(subject) => users.get(subject).cloned().map(User).map(Entity::User),
+        Key::Message(id) => {
+            let found = messages.get(id.as_ref()?).cloned();
+            found.map(Message).map(Entity::Message)
+        }
+    };
+    let keys = keys.iter();
+    Ok(keys
+        .map(|key| key.as_ref().map(entity).map_err(Clone::clone).transpose())
+        .collect())
 }

@@ -229,10 +229,7 @@ async fn conversation(
     Ok(MessageConnection::of(page, side))
 }
 
-pub(super) async fn message(
-    ctx: &Context<'_>,
-    id: Option<MessageId>,
-) -> Result<Option<Message>, Error> {
+async fn message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<Message>, Error> {
     let viewer = viewer(ctx)?.id;
     let Some(id) = id else {
         return Ok(None);
@@ -240,7 +237,7 @@ pub(super) async fn message(
     Ok(chat(ctx).message(viewer, id).await?.map(Message))
 }
 
-pub(super) async fn user(ctx: &Context<'_>, subject: &str) -> Result<Option<User>, Error> {
+async fn user(ctx: &Context<'_>, subject: &str) -> Result<Option<User>, Error> {
     signed_in(ctx)?;
     let user = chat(ctx).user(subject).await?;
     Ok(user.map(|user| User(Arc::new(user))))

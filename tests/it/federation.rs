@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::{Fixture as _, database::Kind, server::TestServer, user::User},
     price::told,
+    statements::{Log, logged},
     support::bombs::many,
 };
 
@@ -165,6 +166,32 @@ async fn entities_come_in_the_order_of_their_names() {
         );
         server.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_entities_are_asked_for_at_once() {
+    let database = logged().await;
+    let server = TestServer::on(&database, &["--federation", "--name-life", "0"]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    let mut of = vec![user("ann"), user("ben")];
+    for number in 0..20 {
+        let message = ann.send(&ben, &format!("message {number}")).await;
+        of.push(json!({ "__typename": "Message", "id": message["id"] }));
+    }
+    let log = Log {
+        database: &database.name,
+    };
+    let before = log.asked().len();
+    let found = entities(&ben, json!(of)).await;
+    let asked = log.asked().split_off(before);
+    assert_eq!(found[21]["content"], "message 19");
+    assert_eq!(
+        asked.len(),
+        3,
+        "the users, the messages, and who wrote them: {asked:#?}"
+    );
+    server.stop().await;
+    database.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
