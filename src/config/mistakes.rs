@@ -189,7 +189,10 @@ impl Reading {
             if !is_flag(&argument, name) {
                 kept.push(argument);
             } else if argument == name && has_value {
-                given.next_if(|value| !value.to_string_lossy().starts_with("--"));
+                given.next_if(|value| {
+                    let value = value.to_string_lossy();
+                    !value.starts_with("--") && !has_subcommand(&self.command, &value)
+                });
             }
         }
         self.arguments = kept;
@@ -207,6 +210,11 @@ fn find<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a Arg> {
     let own = command.get_arguments().find(|a| a.get_long() == Some(flag));
     let mut below = command.get_subcommands();
     own.or_else(|| below.find_map(|command| find(command, flag)))
+}
+
+fn has_subcommand(command: &clap::Command, name: &str) -> bool {
+    let mut below = command.get_subcommands();
+    below.any(|below| below.get_name() == name || has_subcommand(below, name))
 }
 
 /// The same command, which does not read the variable of this flag, nor need it.

@@ -130,6 +130,16 @@ fn a_single_mistake_says_what_to_give() {
             "{told}"
         );
     }
+    let before = told(
+        &["--lisen", "serve", "--send-rate", "-1"],
+        &[("JWT_SECRET", SECRET)],
+    );
+    let before = mistakes(&before);
+    assert_eq!(
+        before.len(),
+        2,
+        "the command that follows is no value: {before:?}"
+    );
     let nothing = told(&["serve", "--jwt-secret"], &[]);
     assert!(nothing.contains("give a value"), "{nothing}");
     let switch = told(

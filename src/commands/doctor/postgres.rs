@@ -25,11 +25,14 @@ pub(super) async fn check(serve: &Serve, limit: Duration) -> Vec<Finding> {
                 connection,
                 version,
                 writes,
+                standby,
             })) => {
-                let state = if writes {
-                    "takes writes"
-                } else {
-                    "is a standby"
+                let state = match (writes, standby) {
+                    (true, _) => "takes writes",
+                    (false, true) => "is a standby",
+                    (false, false) => {
+                        "takes no writes of this user (default_transaction_read_only)"
+                    }
                 };
                 let told = format!("{shown}: PostgreSQL {version}, {state}");
                 found.push(Finding::ok(CHECK, told));
@@ -49,7 +52,7 @@ pub(super) async fn check(serve: &Serve, limit: Duration) -> Vec<Finding> {
     }
     let Some((connection, host)) = primary else {
         if found.iter().all(|finding| finding.verdict == Verdict::Ok) {
-            let told = "no host takes writes: promote one, or name the primary in DATABASE_URL";
+            let told = "no host takes writes: promote one, name the primary in DATABASE_URL, or let this user write";
             found.push(Finding::failed(CHECK, told));
         }
         return found;
@@ -68,15 +71,18 @@ struct Host {
     connection: PgConnection,
     version: String,
     writes: bool,
+    standby: bool,
 }
 
 async fn look(host: &str) -> Result<Host, sqlx::Error> {
     let mut connection = connect(host).await?;
-    let sql = "SELECT current_setting('server_version'), current_setting('transaction_read_only')";
+    let sql = "SELECT current_setting('server_version'), current_setting('transaction_read_only'), \
+               pg_is_in_recovery()::text";
     let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await?;
     Ok(Host {
         version: row.try_get(0)?,
         writes: row.try_get::<String, _>(1)? == "off",
+        standby: row.try_get::<String, _>(2)? == "true",
         connection,
     })
 }

@@ -100,7 +100,7 @@ async fn connections(serve: &Serve, db: &mut PgConnection) -> Result<Vec<Finding
     let sql = "SELECT (current_setting('max_connections')::int \
                - current_setting('superuser_reserved_connections')::int \
                - coalesce(current_setting('reserved_connections', true)::int, 0))::text, \
-               (SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend')::text, \
+               (SELECT sum(numbackends) - 1 FROM pg_stat_database)::text, \
                (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)::text, \
                (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())::text";
     let row = ask(db, sql).await?;
