@@ -34,14 +34,6 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-impl Model {
-    /// Whether the viewer sent or received it: [`Entity::visible_to`], of one that was read.
-    #[must_use]
-    pub fn is_visible_to(&self, viewer: Uuid) -> bool {
-        self.sender_id == viewer || self.recipient_id == viewer
-    }
-}
-
 impl Entity {
     /// The messages that the viewer sent or received: absent and not-yours are the same answer.
     #[must_use]

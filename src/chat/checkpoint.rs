@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::Store;
 
-/// How many commands are worth a checkpoint: some 700 pages, a third of those after which the writer makes one. Its own is
+/// How many messages, sent or turned read, are worth a checkpoint: some 700 pages, a third of those after which the writer makes one. Its own is
 /// short then, and the log can begin anew, which it never does beside a writer that does not pause.
 const WORTH_COPYING: usize = 64;
 
@@ -27,21 +27,21 @@ pub(crate) struct Written(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    commands: AtomicUsize,
+    changes: AtomicUsize,
     enough: Notify,
 }
 
 impl Written {
-    pub(crate) fn add(&self, commands: usize) {
-        let before = self.0.commands.fetch_add(commands, Ordering::Relaxed);
-        if before + commands >= WORTH_COPYING {
+    pub(crate) fn add(&self, changes: usize) {
+        let before = self.0.changes.fetch_add(changes, Ordering::Relaxed);
+        if before + changes >= WORTH_COPYING {
             self.0.enough.notify_one();
         }
     }
 
     async fn enough(&self) {
         self.0.enough.notified().await;
-        self.0.commands.store(0, Ordering::Relaxed);
+        self.0.changes.store(0, Ordering::Relaxed);
     }
 }
 

@@ -57,7 +57,9 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match Trouble::of(&error) {
             Trouble::Away => Self::Unavailable("the database cannot be reached"),
-            Trouble::Busy | Trouble::Conflict => Self::Unavailable("the database is busy"),
+            Trouble::Busy | Trouble::Slow | Trouble::Conflict => {
+                Self::Unavailable("the database is busy")
+            }
             Trouble::Full => Self::Unavailable("the database cannot store anything now"),
             Trouble::Defect => Self::Internal(Arc::new(error)),
         }
@@ -71,6 +73,8 @@ pub(crate) enum Trouble {
     Away,
     /// Somebody holds a lock for longer than we wait.
     Busy,
+    /// A statement took longer than it may.
+    Slow,
     /// The transaction lost against another, and can be run again.
     Conflict,
     /// The disk is full, read-only or broken.
@@ -98,8 +102,10 @@ impl Trouble {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Away,
             sqlx::Error::Database(error) => match error.code().as_deref() {
-                // PostgreSQL: lock_timeout, statement_timeout.
-                Some("55P03" | "57014") => Self::Busy,
+                // PostgreSQL: lock_timeout.
+                Some("55P03") => Self::Busy,
+                // PostgreSQL: statement_timeout.
+                Some("57014") => Self::Slow,
                 // PostgreSQL: serialization failure, deadlock.
                 Some("40001" | "40P01") => Self::Conflict,
                 // PostgreSQL: shut down, crashed, starting, ended while idle, or idle in a transaction, out of connections.

@@ -289,8 +289,7 @@ impl Chat {
         ids: &HashSet<MessageId>,
     ) -> Result<HashMap<MessageId, Message>, Error> {
         let ids: Vec<_> = ids.iter().copied().collect();
-        let mut found = query::messages(&self.store.read, &ids).await?;
-        found.retain(|_, message| message.is_visible_to(viewer));
+        let found = query::messages(&self.store.read, viewer, &ids).await?;
         let people = found
             .values()
             .flat_map(|it| [it.sender_id, it.recipient_id]);

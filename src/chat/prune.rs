@@ -152,7 +152,7 @@ impl Store {
                         progress(pruned);
                     }
                     Err(error) => match Trouble::of(&error) {
-                        Trouble::Busy | Trouble::Conflict => busy.extend(users),
+                        Trouble::Busy | Trouble::Slow | Trouble::Conflict => busy.extend(users),
                         Trouble::Away | Trouble::Full | Trouble::Defect => return Err(error),
                     },
                 }

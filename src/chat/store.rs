@@ -124,7 +124,7 @@ impl Store {
         let primary = if backend == DbBackend::Sqlite {
             create_folder(&options.url)?;
             options.writers = 1;
-            // One more than callers have: the log is copied by it.
+            // So that callers have as many as they were promised while the log is copied by one of them.
             options.readers += 1;
             // No pooler stands before a file.
             options.pooled = false;

@@ -351,7 +351,7 @@ impl SignalStream {
             seq: entry.seq,
         };
         let ids: Vec<MessageId> = entries.iter().map(place).collect();
-        let messages: HashMap<_, _> = query::messages(db, &ids).await?;
+        let messages: HashMap<_, _> = query::messages(db, self.cursor.user, &ids).await?;
         let people = messages
             .values()
             .flat_map(|m| [m.sender_id, m.recipient_id]);

@@ -180,33 +180,32 @@ async fn entities(ctx: &Context<'_>, representations: Vec<Any>) -> Result<Vec<Fo
     let keys: Vec<_> = places.map(|(place, any)| Key::parse(any, place)).collect();
     // Each is looked for once, however often it is named.
     let (mut subjects, mut ids) = (HashSet::new(), HashSet::new());
-    let mut reader = None;
     for key in keys.iter().flatten() {
         match key {
             Key::User(subject) => drop(subjects.insert(subject.as_str())),
-            Key::Message(id) => {
-                reader = Some(viewer(ctx)?.id);
-                ids.extend(*id);
-            }
+            Key::Message(id) => ids.extend(*id),
         }
     }
+    // A service reads nobody's messages, and looks up users beside them.
+    let reader = viewer(ctx).map(|viewer| viewer.id);
     let chat = ctx.data_unchecked::<Chat>();
     let messages = async {
-        match reader {
-            Some(reader) => chat.messages(reader, &ids).await,
-            None => Ok(HashMap::new()),
+        match &reader {
+            Ok(reader) => chat.messages(*reader, &ids).await,
+            Err(_) => Ok(HashMap::new()),
         }
     };
     let (users, messages) = try_join!(chat.users(&subjects), messages)?;
-    let entity = |key: &Key| match key {
-        Key::User(subject) => users.get(subject).cloned().map(User).map(Entity::User),
-        Key::Message(id) => {
-            let found = messages.get(id.as_ref()?).cloned();
-            found.map(Message).map(Entity::Message)
-        }
+    let entity = |key: &Key| {
+        Ok(match key {
+            Key::User(subject) => users.get(subject).cloned().map(User).map(Entity::User),
+            Key::Message(id) => {
+                reader.as_ref().map_err(Clone::clone)?;
+                let found = id.and_then(|id| messages.get(&id).cloned());
+                found.map(Message).map(Entity::Message)
+            }
+        })
     };
-    let keys = keys.iter();
-    Ok(keys
-        .map(|key| key.as_ref().map(entity).map_err(Clone::clone).transpose())
-        .collect())
+    let keys = keys.iter().map(|key| key.as_ref().map_err(Clone::clone));
+    Ok(keys.map(|key| key.and_then(entity).transpose()).collect())
 }

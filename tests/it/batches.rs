@@ -1,13 +1,14 @@
 //! What one transaction for many commands rests on: what the lock answers with, whose rows it may touch, and how SQLite's
 //! log is copied beside it.
 
-use directmessages::chat::user_id;
+use directmessages::chat::{DatabaseUrl, user_id};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 
 use crate::harness::{
     Fixture as _,
     database::{Kind, TestDatabase},
     server::TestServer,
+    until,
     user::contents,
 };
 
@@ -64,19 +65,43 @@ async fn a_message_by_a_stranger_harms_no_batch() {
     };
     database.execute(&by("a stranger")).await;
     let hold = database.hold("ben").await;
-    let (read, sent, ()) = tokio::join!(
-        ben.read_conversation(&ann, None),
-        ann.sending("ben", "third", None),
-        async {
-            database.waits_for_locks(1).await;
-            hold.release().await;
-        }
-    );
+    // While a first one waits for the lock, the others wait behind it, and go together.
+    let (held_up, (read, sent, ())) = tokio::join!(ben.sending("ann", "held up", None), async {
+        database.waits_for_locks(1).await;
+        tokio::join!(
+            ben.read_conversation(&ann, None),
+            ann.sending("ben", "third", None),
+            async {
+                ann.unread_count().await;
+                hold.release().await;
+            }
+        )
+    });
+    held_up.data();
     sent.data();
     assert_eq!(read, 1, "the second alone");
     database.execute(&by("ann")).await;
     assert_eq!(contents(&ben.unread(5).await), ["first", "third"]);
     ben.read(&first).await;
+    server.finish().await;
+}
+
+/// What is stored reaches the file long before the writer would copy its log itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_s_log_is_copied_beside_the_writer() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    for n in 0..70 {
+        ann.send(&ben, &format!("to be copied: {n:02}")).await;
+    }
+    let url: DatabaseUrl = server.database().url.parse().unwrap();
+    let file = url.file().unwrap().to_owned();
+    until("the log is copied", async || {
+        let bytes = std::fs::read(&file).unwrap();
+        let copied = b"to be copied: 63";
+        bytes.windows(copied.len()).any(|part| part == copied)
+    })
+    .await;
     server.finish().await;
 }
 

@@ -195,6 +195,23 @@ async fn many_entities_are_asked_for_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_refused_messages_and_not_the_users_beside_them() {
+    let server = TestServer::with(Kind::Sqlite, &["--federation"]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    let message = ann.send(&ben, "for Ben alone").await;
+    let of = json!([user("ann"), { "__typename": "Message", "id": message["id"] }, user("ben")]);
+    let answer = server.service().ask(ENTITIES, json!({ "of": of })).await;
+    assert_eq!(
+        answer.errors(),
+        [("FORBIDDEN".to_owned(), "_entities.1".to_owned())]
+    );
+    let found = &answer.body["data"]["_entities"];
+    assert_eq!((&found[0]["id"], &found[1]), (&json!("ann"), &Value::Null));
+    assert_eq!(found[2]["id"], "ben");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_id_may_be_a_number_and_stand_in_the_document() {
     let server = TestServer::with(Kind::Sqlite, &["--federation"]).await;
     let number = server.user("7").await;

@@ -107,6 +107,34 @@ async fn what_cannot_be_serialized_is_tried_again_and_split() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_takes_too_long_is_split() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let slow = "CREATE FUNCTION crawl() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                IF (SELECT count(*) FROM added) > 1 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$; \
+                CREATE TRIGGER crawl AFTER INSERT ON message REFERENCING NEW TABLE AS added \
+                FOR EACH STATEMENT EXECUTE FUNCTION crawl()";
+    database.execute(slow).await;
+    let server = TestServer::on(&database, &["--write-timeout", "60"]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    let hold = database.hold("ben").await;
+    let texts = ["first", "second", "third"];
+    let sending = texts.iter().map(|text| ann.send_as(&ben, text, text));
+    let (sent, ()) = tokio::join!(join_all(sending), async {
+        database.waits_for_locks(1).await;
+        ann.unread_count().await;
+        hold.release().await;
+    });
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert_eq!(ben.unread_count().await, 3);
+    assert!(
+        logged(&database, "canceling statement due to statement timeout"),
+        "the test is about one"
+    );
+    server.stop().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_of_a_batch_fails_alone() {
     let database = TestDatabase::new(Kind::Postgres).await;
     fail_inserts(&database, 0, "40001", "poison").await;

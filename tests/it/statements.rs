@@ -62,7 +62,7 @@ fn asks_names(statement: &str) -> bool {
 
 fn is_reading(statement: &str) -> bool {
     let statement = statement.trim_start().to_ascii_uppercase();
-    statement.starts_with("SELECT") || statement.starts_with("WITH")
+    statement.starts_with("SELECT")
 }
 
 /// Every type's fields with the types that they lead to, and every interface's types.

@@ -104,7 +104,7 @@ impl From<DbErr> for ImportError {
 fn advise(error: &DbErr) -> String {
     match Trouble::of(error) {
         Trouble::Away => format!("the database cannot be reached ({error})"),
-        Trouble::Busy | Trouble::Conflict => format!(
+        Trouble::Busy | Trouble::Slow | Trouble::Conflict => format!(
             "others are writing to the database ({error}): try again when it is quiet, or stop the server meanwhile"
         ),
         Trouble::Full => format!("the database cannot store anything now ({error})"),

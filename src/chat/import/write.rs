@@ -59,7 +59,7 @@ pub(super) async fn store(
         .await
         .map_err(|error| match Trouble::of(&error) {
             Trouble::Away => ImportError::Unanswered(error),
-            Trouble::Busy | Trouble::Conflict | Trouble::Full | Trouble::Defect => {
+            Trouble::Busy | Trouble::Slow | Trouble::Conflict | Trouble::Full | Trouble::Defect => {
                 ImportError::Database(error)
             }
         })?;

@@ -64,10 +64,15 @@ impl Queue {
         if state.waiting.len() >= self.capacity {
             return Err(Error::Unavailable("too many messages wait to be stored"));
         }
+        let users = command.action.users();
+        let free = users.iter().all(|user| !state.taken.contains_key(user));
         state.waiting.push_back(command);
         state.since.get_or_insert_with(Instant::now);
         drop(state);
-        self.changed.notify_waiters();
+        // One that is not free can be taken when its users are released, which wakes the tasks too.
+        if free {
+            self.changed.notify_waiters();
+        }
         Ok(())
     }
 

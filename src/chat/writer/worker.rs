@@ -33,6 +33,8 @@ pub(super) struct Worker {
     taker: usize,
     /// Commands on an inbox that another server's transaction holds: they wait here, and the rest go on.
     aside: Vec<Command>,
+    /// When those were last tried.
+    tried: Instant,
 }
 
 impl Worker {
@@ -52,6 +54,7 @@ impl Worker {
             queue,
             taker,
             aside: Vec::new(),
+            tried: Instant::now(),
         }
     }
 
@@ -70,7 +73,12 @@ impl Worker {
                 late,
                 &Error::Unavailable("another transaction holds this conversation"),
             );
-            self.store_batch(aside, Locking::SkipBusy).await;
+            if self.tried.elapsed() < ASIDE_INTERVAL {
+                self.aside = aside;
+            } else {
+                self.store_batch(aside, Locking::SkipBusy).await;
+                self.tried = Instant::now();
+            }
             let held = users_of(&self.aside);
             self.queue.release(users.difference(&held).copied());
         }
@@ -131,6 +139,12 @@ impl Worker {
                     tracing::warn!(%error, commands = commands.len(), "a batch broke off and is run again");
                 }
                 Err(Failure::Database(Trouble::Conflict, _)) if attempt == 1 => {}
+                // Half of it takes half as long.
+                Err(Failure::Database(Trouble::Slow, _)) if commands.len() > 1 => {
+                    let rest = commands.split_off(commands.len() / 2);
+                    Box::pin(self.store_batch(commands, locking)).await;
+                    return Box::pin(self.store_batch(rest, locking)).await;
+                }
                 Err(Failure::Unconnected(error) | Failure::Database(Trouble::Full, error)) => {
                     return self.give_up(commands, error);
                 }
@@ -147,12 +161,18 @@ impl Worker {
             if alone.is_empty() {
                 continue;
             }
+            // Whoever's earlier command waits aside has this one wait behind it.
+            let held = users_of(&self.aside);
+            if !held.is_disjoint(&users_of(&alone)) {
+                self.aside.append(&mut alone);
+                continue;
+            }
             match self.transact(&mut alone, Locking::SkipBusy).await {
                 Ok(verdicts) => self.answer(alone, verdicts),
                 Err(Failure::Database(Trouble::Defect, error)) => {
                     refuse(alone, &Error::Internal(Arc::new(error)));
                 }
-                Err(Failure::Database(Trouble::Busy | Trouble::Conflict, _)) => {
+                Err(Failure::Database(Trouble::Busy | Trouble::Slow | Trouble::Conflict, _)) => {
                     self.aside.append(&mut alone);
                 }
                 Err(

@@ -1,7 +1,7 @@
 //! The shape that an answer must have by the specification, whatever the executor made of it.
 
 use apollo_compiler::{ast::Type, collections::HashMap, parser::SourceMap};
-use async_graphql::{Name, Response, ServerError, Value, indexmap::IndexMap};
+use async_graphql::{Name, Pos, Response, ServerError, Value, indexmap::IndexMap};
 
 use super::expand::{TYPE, placed};
 use crate::graphql::Error;
@@ -65,27 +65,32 @@ impl Shape {
         };
         response.data = complete_fields(object, &self.fields).unwrap_or(Value::Null);
         response.errors.extend(self.refused.iter().cloned());
+        // A list's errors stand at one place, and each look-up reads the document.
+        let mut places = HashMap::default();
         for error in &mut response.errors {
-            self.complete_error(error);
+            let given = std::mem::take(&mut error.locations).into_iter();
+            let place = |at: Pos| {
+                *places
+                    .entry(at)
+                    .or_insert_with(|| placed(at, &self.sources))
+            };
+            error.locations = given.filter_map(place).collect();
+            complete_error(error);
         }
     }
+}
 
-    fn complete_error(&self, error: &mut ServerError) {
-        let places = std::mem::take(&mut error.locations);
-        let places = places.into_iter();
-        error.locations = places.filter_map(|at| placed(at, &self.sources)).collect();
-        let coded = error
-            .extensions
-            .as_ref()
-            .is_some_and(|e| e.get("code").is_some());
-        if !coded {
-            // Nothing of ours: the executor failed at something that the gate should have refused.
-            let internal = Error::from(crate::chat::Error::internal(error.message.clone()));
-            let internal: async_graphql::Error = internal.into();
-            error.message = internal.message;
-            error.extensions = internal.extensions;
-        }
+/// Gives a code to an error that has none.
+fn complete_error(error: &mut ServerError) {
+    let extensions = error.extensions.as_ref();
+    if extensions.is_some_and(|extensions| extensions.get("code").is_some()) {
+        return;
     }
+    // Nothing of ours: the executor failed at something that the gate should have refused.
+    let internal = Error::from(crate::chat::Error::internal(error.message.clone()));
+    let internal: async_graphql::Error = internal.into();
+    error.message = internal.message;
+    error.extensions = internal.extensions;
 }
 
 fn complete_fields(

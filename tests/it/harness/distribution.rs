@@ -100,7 +100,11 @@ impl Visitor for Checker {
                 let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) =
                     &delete.from;
                 let tables = from.iter().chain(delete.using.iter().flatten());
-                self.scope(tables, delete.selection.as_ref())
+                let written = match from.as_slice() {
+                    [one] => self.write(factor_name(&one.relation)),
+                    _ => Err("it deletes from several tables".to_owned()),
+                };
+                written.and(self.scope(tables, delete.selection.as_ref()))
             }
             other => Err(format!("it is of a kind that is not known here: {other}")),
         };

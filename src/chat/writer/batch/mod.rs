@@ -68,23 +68,25 @@ pub(super) async fn store(
     batch.mark_read(&tx, now).await?;
     batch.number(now);
     let ends = batch.write(&tx).await?;
+    let changes = batch.signals.len();
     let (verdicts, read) = batch.finish();
     let began = Instant::now();
     let committed = tx.commit().await;
     store.metrics.commit(began.elapsed());
+    // It may be stored where the COMMIT got no answer: a hint that is wrong only wakes.
+    hints.send(ends);
     if let Err(error) = committed {
         remember(commands, read);
         return Err(error.into());
     }
-    store.written.add(verdicts.len());
-    hints.send(ends);
+    store.written.add(changes);
     Ok(verdicts)
 }
 
 async fn begin(store: &Store) -> Result<DatabaseTransaction, Failure> {
     let tx = store.begin(Patience::CALLER).await;
     tx.map_err(|error| match (&error, Trouble::of(&error)) {
-        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), _) | (_, Trouble::Busy) => {
+        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), _) | (_, Trouble::Busy | Trouble::Slow) => {
             Failure::Unconnected(error)
         }
         (_, trouble) => Failure::Database(trouble, error),

@@ -31,8 +31,24 @@ impl Batch<'_> {
             std::mem::take(&mut writes).execute(tx).await?;
         }
         writes.execute(tx).await?;
+        Ok(self.ends())
+    }
+
+    /// Where logs end now: those that grew, and those that grew by an attempt whose COMMIT got no answer, of which nobody
+    /// was told.
+    fn ends(&self) -> Vec<(Uuid, i64)> {
         let end = |(user, tally): (&Uuid, &Tally)| (*user, self.log_ends[user] + tally.signals);
-        Ok(self.tallies.iter().map(end).collect())
+        let mut ends: BTreeMap<Uuid, i64> = self.tallies.iter().map(end).collect();
+        let sent = self.sent_before.iter().map(|(index, _)| *index);
+        let read = self
+            .reads()
+            .filter(|(_, read)| !read.maybe_stored.is_empty());
+        for index in sent.chain(read.map(|(index, _)| index)) {
+            for user in self.commands[index].action.users() {
+                ends.entry(user).or_insert_with(|| self.log_ends[&user]);
+            }
+        }
+        ends.into_iter().collect()
     }
 
     fn inboxes(&self) -> Write {
