@@ -15,9 +15,10 @@ pub(crate) struct Rows {
     columns: Vec<(&'static str, Column)>,
 }
 
-/// A statement that writes what its rows say, and answers with nothing.
+/// A statement that writes one row of a table for each of its own, and answers with nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
+    table: &'static str,
     rows: Rows,
     sql: Cow<'static, str>,
 }
@@ -55,6 +56,10 @@ impl Rows {
         self.column(name, Column::Texts(values.into_iter().collect()))
     }
 
+    fn len(&self) -> usize {
+        self.columns.first().map_or(0, |(_, column)| column.len())
+    }
+
     fn column(mut self, name: &'static str, column: Column) -> Self {
         self.columns.push((name, column));
         self
@@ -67,9 +72,10 @@ impl Rows {
         Statement::from_sql_and_values(backend, sql, values)
     }
 
-    /// The write by these rows, which `sql` calls `{rows}`.
-    pub(crate) fn write(self, sql: impl Into<Cow<'static, str>>) -> Write {
+    /// The write of a table by these rows, which `sql` calls `{rows}`.
+    pub(crate) fn write(self, table: &'static str, sql: impl Into<Cow<'static, str>>) -> Write {
         Write {
+            table,
             rows: self,
             sql: sql.into(),
         }
@@ -116,7 +122,7 @@ impl Rows {
                 Column::Integers(_) | Column::Texts(_) => format!("value ->> {place} AS {name}"),
             })
             .collect();
-        let height = self.columns.first().map_or(0, |(_, column)| column.len());
+        let height = self.len();
         let rows: Vec<Vec<serde_json::Value>> = (0..height)
             .map(|row| {
                 self.columns
@@ -139,29 +145,38 @@ impl From<Write> for Writes {
 }
 
 impl Writes {
+    /// Adds one, of a table that no other one writes: two writes of one row in one statement are one too few.
     pub(crate) fn add(&mut self, write: Write) {
+        let again = self.0.iter().any(|other| other.table == write.table);
+        assert!(!again, "{} is written twice", write.table);
         self.0.push(write);
     }
 
     /// On PostgreSQL as one statement, since each is a round trip that locks are held for; one after the other on SQLite,
     /// which is in this process and whose statements write one table each.
+    ///
+    /// An error where the last one's table lacks a row that it was to change; on SQLite, any one's.
     pub(crate) async fn execute(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
         let backend = tx.get_database_backend();
         if backend == DbBackend::Sqlite {
-            for Write { rows, sql } in self.0 {
-                tx.execute_raw(rows.statement(backend, &sql)).await?;
+            for Write { table, rows, sql } in self.0 {
+                let expected = rows.len();
+                let done = tx.execute_raw(rows.statement(backend, &sql)).await?;
+                all_there(table, expected, done.rows_affected())?;
             }
             return Ok(());
         }
+        let Some((table, expected)) = self.0.last().map(|last| (last.table, last.rows.len()))
+        else {
+            return Ok(());
+        };
         let mut values = Vec::new();
         let mut texts: Vec<String> = self
             .0
             .into_iter()
-            .map(|Write { rows, sql }| rows.fill_in(backend, &sql, &mut values))
+            .map(|Write { rows, sql, .. }| rows.fill_in(backend, &sql, &mut values))
             .collect();
-        let Some(last) = texts.pop() else {
-            return Ok(());
-        };
+        let last = texts.pop().unwrap_or_default();
         let before: Vec<String> = texts
             .iter()
             .enumerate()
@@ -172,10 +187,19 @@ impl Writes {
         } else {
             format!("WITH {} {last}", before.join(", "))
         };
-        tx.execute_raw(Statement::from_sql_and_values(backend, sql, values))
-            .await?;
-        Ok(())
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        let done = tx.execute_raw(statement).await?;
+        all_there(table, expected, done.rows_affected())
     }
+}
+
+fn all_there(table: &str, expected: usize, written: u64) -> Result<(), DbErr> {
+    if usize::try_from(written).is_ok_and(|written| written == expected) {
+        return Ok(());
+    }
+    let told =
+        format!("{written} of {expected} rows of {table} are there: run `directmessages verify`");
+    Err(DbErr::Custom(told))
 }
 
 impl Column {

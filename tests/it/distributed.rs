@@ -1,6 +1,6 @@
 //! Beyond one database: the tables spread by their keys, and every statement read as a distributed PostgreSQL would.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
@@ -64,49 +64,14 @@ async fn every_statement_says_where_its_rows_are() {
     let database = logged().await;
     let server = TestServer::on(&database, &["--slow-tick", "0.1"]).await;
     use_everything(&server).await;
+    // Signals are pruned that are older than a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    database.prune(&["--signal-retention", "1"]).await;
     let log = Log {
         database: &database.name,
     };
-    let statements: BTreeSet<String> = log.statements().into_iter().collect();
+    let served = Reading::of(log.statements());
     server.stop().await;
-    let ours = statements.iter().filter(|sql| {
-        let sql = sql.to_ascii_uppercase();
-        let control = [
-            "BEGIN", "COMMIT", "ROLLBACK", "SET ", "SHOW ", "LISTEN ", "NOTIFY ",
-        ];
-        let migrating = [
-            "SEAQL_MIGRATIONS",
-            "INFORMATION_SCHEMA",
-            "PG_CATALOG",
-            "PG_CLASS",
-        ];
-        !control.iter().any(|begin| sql.starts_with(begin))
-            && !migrating.iter().any(|table| sql.contains(table))
-            && !sql.is_empty()
-    });
-    let (mut remarks, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for sql in ours {
-        match check(sql) {
-            Ok(more) => remarks.extend(more),
-            Err(why) => panic!("{why}: {sql}"),
-        }
-        let words: Vec<&str> = sql.split_whitespace().collect();
-        if words[0] == "SELECT" {
-            seen.insert("SELECT".to_owned());
-        }
-        // One statement may write several tables.
-        for part in words.windows(3) {
-            match part {
-                [verb, "INTO", table] if verb.ends_with("INSERT") => {
-                    seen.insert(format!("INSERT {}", table.trim_matches('"')));
-                }
-                [verb, table, "SET"] if verb.ends_with("UPDATE") => {
-                    seen.insert(format!("UPDATE {table}"));
-                }
-                _ => {}
-            }
-        }
-    }
     let expected = [
         "INSERT conversation_partner",
         "INSERT inbox",
@@ -119,12 +84,92 @@ async fn every_statement_says_where_its_rows_are() {
         "UPDATE message",
     ];
     assert_eq!(
-        seen,
+        served.used,
         expected.map(str::to_owned).into(),
         "everything was used"
     );
-    assert_eq!(remarks, fan_outs().union(&look_ups()).cloned().collect());
+    assert_eq!(
+        served.remarks,
+        fan_outs().union(&look_ups()).cloned().collect()
+    );
+    // What is older than a second is pruned.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let before = log.statements().len();
+    database.prune(&["--signal-retention", "1"]).await;
+    let pruned = Reading::of(log.statements().split_off(before));
+    let expected = ["DELETE signal", "SELECT", "UPDATE inbox"];
+    assert_eq!(pruned.used, expected.map(str::to_owned).into());
+    assert_eq!(
+        pruned.remarks,
+        ["inbox", "signal"]
+            .map(|table| Remark::FanOut {
+                table: table.to_owned()
+            })
+            .into(),
+        "every user's log is looked at"
+    );
     database.finish().await;
+}
+
+/// Statements, read as a distributed PostgreSQL would.
+#[derive(Default)]
+struct Reading {
+    remarks: BTreeSet<Remark>,
+    /// What they do, and to which table.
+    used: BTreeSet<String>,
+}
+
+impl Reading {
+    fn of(statements: Vec<String>) -> Self {
+        let mut reading = Self::default();
+        let statements: BTreeSet<String> = statements.into_iter().collect();
+        let ours = statements.iter().filter(|sql| {
+            let sql = sql.to_ascii_uppercase();
+            let control = [
+                "BEGIN", "COMMIT", "ROLLBACK", "SET ", "SHOW ", "LISTEN ", "NOTIFY ",
+            ];
+            let migrating = [
+                "SEAQL_MIGRATIONS",
+                "INFORMATION_SCHEMA",
+                "PG_CATALOG",
+                "PG_CLASS",
+            ];
+            !control.iter().any(|begin| sql.starts_with(begin))
+                && !migrating.iter().any(|table| sql.contains(table))
+                && !sql.is_empty()
+        });
+        for sql in ours {
+            reading.read(sql);
+        }
+        reading
+    }
+
+    fn read(&mut self, sql: &str) {
+        match check(sql) {
+            Ok(more) => self.remarks.extend(more),
+            Err(why) => panic!("{why}: {sql}"),
+        }
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        if words[0] == "SELECT" {
+            self.used.insert("SELECT".to_owned());
+        }
+        // One statement may write several tables.
+        for part in words.windows(3) {
+            match part {
+                [verb, "INTO", table] if verb.ends_with("INSERT") => {
+                    self.used
+                        .insert(format!("INSERT {}", table.trim_matches('"')));
+                }
+                [verb, "FROM", table] if verb.ends_with("DELETE") => {
+                    self.used.insert(format!("DELETE {table}"));
+                }
+                [verb, table, "SET"] if verb.ends_with("UPDATE") => {
+                    self.used.insert(format!("UPDATE {table}"));
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Every operation once, so that every statement that is run often runs.

@@ -70,7 +70,7 @@ impl TestDatabase {
     }
 
     /// Runs `prune`, and returns what it printed.
-    async fn prune(&self, flags: &[&str]) -> String {
+    pub(crate) async fn prune(&self, flags: &[&str]) -> String {
         let output = self.pruning(flags).output().await.unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{told}");

@@ -12,6 +12,8 @@ use crate::chat::{
     store,
 };
 
+const SIDE: &str = "conversation_partner";
+
 impl Batch<'_> {
     /// Writes everything, and answers with the new end of every log that grew.
     pub(super) async fn write(&self, tx: &DatabaseTransaction) -> Result<Vec<(Uuid, i64)>, DbErr> {
@@ -58,6 +60,7 @@ impl Batch<'_> {
             .integers("signals", tallies.values().map(|tally| tally.signals))
             .integers("unread", tallies.values().map(|tally| tally.unread))
             .write(
+                "inbox",
                 "UPDATE inbox SET last_position = inbox.last_position + r.signals, \
                  unread_count = inbox.unread_count + r.unread \
                  FROM {rows} WHERE inbox.user_id = r.user_id",
@@ -84,7 +87,7 @@ impl Batch<'_> {
                 entries.iter().map(|(_, s)| s.conversation_id),
             )
             .integers("seq", entries.iter().map(|(_, s)| s.seq))
-            .write(format!(
+            .write("signal", format!(
                 "INSERT INTO signal (user_id, position, kind, conversation_id, seq, created_at) \
                  SELECT user_id, position, kind, conversation_id, seq, (SELECT {}) FROM {{rows}}",
                 store::now(backend)
@@ -146,7 +149,7 @@ impl Batch<'_> {
                 .integers("last_seq", side(|side| side.last_seq))
                 .integers("last_position", side(|side| side.last_position))
                 .integers("unread", side(|side| side.unread));
-            Some(rows.write(sql))
+            Some(rows.write(SIDE, sql))
         })
     }
 
@@ -176,6 +179,7 @@ impl Batch<'_> {
             .integers("after_seq", sides.values().map(|(_, after, _)| *after))
             .integers("read_seq", sides.values().map(|(.., read_seq)| *read_seq));
         Some(rows.write(
+            SIDE,
             "UPDATE conversation_partner SET unread_count = conversation_partner.unread_count - r.turned, \
              read_seq = CASE WHEN conversation_partner.unread_count = r.turned THEN conversation_partner.last_seq \
              WHEN r.read_seq > conversation_partner.read_seq \
@@ -211,6 +215,7 @@ pub(crate) fn insert_messages<'a>(
             messages().map(|m| m.recipient_position),
         )
         .write(
+            "message",
             "INSERT INTO message (conversation_id, seq, sender_id, recipient_id, content, sent_at, read_at, \
              client_message_id, recipient_position) \
              SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, NULLIF(read_at, -1), \
