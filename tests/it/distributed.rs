@@ -64,9 +64,6 @@ async fn every_statement_says_where_its_rows_are() {
     let database = logged().await;
     let server = TestServer::on(&database, &["--slow-tick", "0.1"]).await;
     use_everything(&server).await;
-    // Signals are pruned that are older than a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    database.prune(&["--signal-retention", "1"]).await;
     let log = Log {
         database: &database.name,
     };
