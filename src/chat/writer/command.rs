@@ -69,6 +69,14 @@ pub(crate) struct TurnedRead {
 }
 
 impl Action {
+    /// How many messages it writes at most.
+    pub(super) fn messages(&self) -> usize {
+        match self {
+            Self::Send(_) => 1,
+            Self::Read(read) => usize::try_from(read.up_to - read.after).unwrap_or(0),
+        }
+    }
+
     /// Both users, whose inboxes guard everything that the command touches.
     pub(super) fn users(&self) -> [Uuid; 2] {
         match self {

@@ -18,6 +18,8 @@ use crate::chat::Error;
 const WORTH_WAITING: Duration = Duration::from_millis(5);
 /// A task takes at least this many commands where they wait, before it leaves some to the other tasks.
 const WORTH_SHARING: usize = 32;
+/// A batch that writes this many messages takes no more commands: a long conversation turned read is one of them.
+const MOST_MESSAGES: usize = 4_096;
 
 /// The commands that wait, for several tasks to take from.
 ///
@@ -150,13 +152,13 @@ impl Queue {
 
 impl State {
     fn pick(&mut self, taker: usize, limit: usize) -> Vec<Command> {
-        let mut batch = Vec::new();
+        let (mut batch, mut messages) = (Vec::new(), 0);
         let mut mine = HashSet::new();
         let mut passed_over = HashSet::new();
         let mut waiting = VecDeque::with_capacity(self.waiting.len());
         let now = Instant::now();
         while let Some(command) = self.waiting.pop_front() {
-            if batch.len() == limit {
+            if batch.len() == limit || messages >= MOST_MESSAGES {
                 waiting.push_back(command);
                 break;
             }
@@ -170,6 +172,7 @@ impl State {
             let free = |user| !self.taken.contains_key(user) && !passed_over.contains(user);
             if users.iter().all(free) {
                 mine.extend(users);
+                messages += command.action.messages();
                 batch.push(command);
             } else {
                 passed_over.extend(users);

@@ -143,6 +143,7 @@ impl Worker {
                 Err(Failure::Database(Trouble::Slow, _)) if commands.len() > 1 => {
                     let rest = commands.split_off(commands.len() / 2);
                     Box::pin(self.store_batch(commands, locking)).await;
+                    let rest = self.keep_behind(rest);
                     return Box::pin(self.store_batch(rest, locking)).await;
                 }
                 Err(Failure::Unconnected(error) | Failure::Database(Trouble::Full, error)) => {
@@ -157,14 +158,8 @@ impl Worker {
     async fn store_one_by_one(&mut self, commands: Vec<Command>) {
         let mut commands = commands.into_iter();
         while let Some(command) = commands.next() {
-            let mut alone = refuse_late(vec![command]);
+            let mut alone = self.keep_behind(refuse_late(vec![command]));
             if alone.is_empty() {
-                continue;
-            }
-            // Whoever's earlier command waits aside has this one wait behind it.
-            let held = users_of(&self.aside);
-            if !held.is_disjoint(&users_of(&alone)) {
-                self.aside.append(&mut alone);
                 continue;
             }
             match self.transact(&mut alone, Locking::SkipBusy).await {
@@ -184,6 +179,21 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Sets aside what has to wait behind an earlier command of one of its users, and returns the rest.
+    fn keep_behind(&mut self, commands: Vec<Command>) -> Vec<Command> {
+        let mut held = users_of(&self.aside);
+        let (behind, free): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
+            let users = command.action.users();
+            let waits = users.iter().any(|user| held.contains(user));
+            if waits {
+                held.extend(users);
+            }
+            waits
+        });
+        self.aside.extend(behind);
+        free
     }
 
     async fn transact(
