@@ -70,7 +70,12 @@ async fn main() {
         .args(["--send-rate", "0", "--cost-rate", "0"])
         .args(["--connection-rate", "0", "--address-rate", "0"])
         // Megabytes are let in, to see what they cost.
-        .args(["--introspection", "--body-limit", "20000000"])
+        .args([
+            "--introspection",
+            "--federation",
+            "--body-limit",
+            "20000000",
+        ])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -11,7 +11,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_are_refused_while_others_go_on() {
-    let server = TestServer::with(Kind::Sqlite, &["--introspection"]).await;
+    let server = TestServer::with(Kind::Sqlite, &["--introspection", "--federation"]).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);
     ann.send(&ben, "hello").await;
     let exploding = join_all(bombs().into_iter().map(async |bomb| {

@@ -216,6 +216,11 @@ fn values() -> Vec<Bomb> {
     let list = format!("mutation ($u: [UserInput!]!) {{ {} }}", upsert("$u"));
     let users = vec![json!({ "id": "x", "username": "y" }); 5_000];
     let long = json!({ "id": "x", "username": "x".repeat(200_000) });
+    // Each is told of, with its place behind the comment.
+    let entities = format!(
+        "query ($of: [_Any!]!) {{ # {}\n _entities(representations: $of) {{ __typename }} }}",
+        "x".repeat(150_000)
+    );
     let nested = format!("{{\"v\": {}{}}}", "[".repeat(100), "]".repeat(100));
     let others = many(0..10_000, |at| format!("\"n{at}\": {at}, "));
     let bomb = |name, document: &str, variables, code| Bomb {
@@ -244,6 +249,12 @@ fn values() -> Vec<Bomb> {
             INPUT,
         ),
         bomb("100 lists for one string", user, nested, INPUT),
+        bomb(
+            "1,000 entities that are none",
+            &entities,
+            json!({ "of": vec![7; 1_000] }).to_string(),
+            ANSWERED,
+        ),
         bomb(
             "10,000 variables of no use",
             user,
