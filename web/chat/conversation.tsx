@@ -28,7 +28,7 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
       area.current?.focus();
     }
   }, []);
-  const isLoading = (state.link === "live" || state.link === "connecting") && state.problem === null;
+  const isLoading = (state.link === "live" || state.link === "connecting") && !state.problem && !state.waiting;
   const isComplete = conversation?.from === 0;
   const newest = messages.at(-1);
 
@@ -108,7 +108,7 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
     end.current = scrollHeight - scrollTop - clientHeight < 40;
     setIsAtEnd(end.current);
     if (scrollTop < near) {
-      void account.loadOlder(partnerId);
+      void account.loadOlder(partnerId, true);
     }
   };
   const stay = () => {
@@ -127,7 +127,7 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
     stay();
     before.current = { height: element.scrollHeight, first };
     if (first !== undefined && element.scrollTop < near) {
-      void account.loadOlder(partnerId);
+      void account.loadOlder(partnerId, false);
     }
   });
 

@@ -101,7 +101,12 @@ function Standing({ state, name }: { state: AccountState; name: string }) {
           <b>The server does not answer.</b> It is tried again. {queued}
         </p>
       )}
-      {state.problem && <p class="standing">{state.problem}</p>}
+      {state.waiting && state.link !== "lost" && (
+        <p class="standing">
+          <b>{state.waiting}</b> It is tried again. {queued}
+        </p>
+      )}
+      {state.problem && <p class="standing">{state.problem.message}</p>}
     </div>
   );
 }

@@ -37,10 +37,10 @@ function NewPartner({ choose }: { choose: (partnerId: string) => void }) {
 }
 
 /** Everyone with whom the user has written, the latest first. */
-export function Partners({ account, state: { mailbox, open, link, problem }, choose, list }: Props) {
+export function Partners({ account, state: { mailbox, open, link, problem, waiting }, choose, list }: Props) {
   return (
     <nav class="partners" aria-label={`${account.identity.name}’s conversations`} ref={list}>
-      {!mailbox && link === "connecting" && problem === null && <p class="empty">Loading…</p>}
+      {!mailbox && link === "connecting" && !problem && !waiting && <p class="empty">Loading…</p>}
       {mailbox?.partners.length === 0 && <p class="empty">No conversations yet.</p>}
       <ul>
         {mailbox?.partners.map(({ id, name, lastMessage, unread }) => (
