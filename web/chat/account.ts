@@ -26,13 +26,15 @@ export interface AccountState {
   problem: { what: string; message: string } | null;
   /** Why an answer of the server is still waited for, for people. */
   waiting: string | null;
-  /** What has just come in, for screen readers. */
-  heard: string;
+  /** What came in last, for screen readers. */
+  heard: readonly { id: string; text: string }[];
 }
 
 /** One user on this page: their mailbox, kept up to date while they are online, and what they wrote, until it is sent. */
 export class Account {
   readonly identity: Identity;
+  /** What is being written to each partner. It outlives the pane, which goes while another user is looked at. */
+  readonly drafts = new Map<string, string>();
   #state: AccountState;
   readonly #watchers = new Set<() => void>();
   readonly #outbox: Outbox;
@@ -52,7 +54,7 @@ export class Account {
     this.identity = identity;
     this.#outbox = new Outbox(`${identity.id}:${place}`);
     const outbox = this.#outbox.load();
-    this.#state = { link: "away", mailbox: null, outbox, open: null, problem: null, waiting: null, heard: "" };
+    this.#state = { link: "away", mailbox: null, outbox, open: null, problem: null, waiting: null, heard: [] };
   }
 
   get state(): AccountState {
@@ -141,8 +143,9 @@ export class Account {
       const page = answer.data.conversation;
       this.#refused.delete(partnerId);
       this.#succeed(`conversation ${partnerId}`);
-      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, page));
+      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, older, page));
       page.nodes.forEach((message) => this.#settle(message));
+      this.#loadFirstPage();
     }
   }
 
@@ -160,10 +163,10 @@ export class Account {
 
   /** The user has seen the conversation up to this message. The counts, and the ticks, come by the subscription. */
   async saw(partnerId: string, message: Message): Promise<void> {
-    // Of a partner who is not listed yet, it is not known how much is unread.
-    const partner = this.#state.mailbox?.partners.find(({ id }) => id === partnerId);
+    // It is not known of everybody who is not listed yet.
+    const unread = this.#state.mailbox?.counts.get(partnerId)?.count;
     const reported = this.#reported.get(partnerId) ?? 0;
-    if (!this.#connection || partner?.unread.count === 0 || message.sequence <= reported) {
+    if (!this.#connection || unread === 0 || message.sequence <= reported) {
       return;
     }
     this.#reported.set(partnerId, message.sequence);
@@ -256,7 +259,8 @@ export class Account {
     if (message.sender.id === this.identity.id) {
       this.#settle(message);
     } else {
-      this.#change({ heard: `${message.sender.username}: ${message.content}` });
+      const heard = { id: message.id, text: `${message.sender.username}: ${message.content}` };
+      this.#change({ heard: [...this.#state.heard, heard].slice(-10) });
     }
     this.#loadFirstPage();
   }
