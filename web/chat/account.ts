@@ -212,7 +212,7 @@ export class Account {
       return false;
     }
     if ("refusal" in answer || answer.data.signalCursor === null) {
-      this.#fail("lists", "refusal" in answer ? answer.refusal : { code: "INTERNAL", message: "The server gave no cursor." });
+      this.#fail("lists", "refusal" in answer ? answer.refusal : { message: "The server gave no cursor." });
       void this.#comeAgain(connection);
       return false;
     }
@@ -273,8 +273,7 @@ export class Account {
   }
 
   #queue(outbox: readonly Outgoing[]): void {
-    this.#outbox.keep(outbox);
-    this.#change({ outbox });
+    this.#keep(outbox);
     void this.#send();
   }
 
@@ -310,12 +309,20 @@ export class Account {
   #settle(message: Message): void {
     const outbox = this.#state.outbox.filter(({ clientMessageId }) => clientMessageId !== message.clientMessageId);
     if (outbox.length < this.#state.outbox.length) {
-      this.#outbox.keep(outbox);
-      this.#change({ outbox });
+      this.#keep(outbox);
     }
   }
 
-  #fail(what: string, { message }: Refusal): void {
+  #keep(outbox: readonly Outgoing[]): void {
+    this.#change({ outbox });
+    if (this.#outbox.keep(outbox)) {
+      this.#succeed("outbox");
+    } else {
+      this.#fail("outbox", { message: "This browser cannot keep what waits here: it is lost when the page is closed." });
+    }
+  }
+
+  #fail(what: string, { message }: { message: string }): void {
     this.#change({ problem: { what, message } });
   }
 
