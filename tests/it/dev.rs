@@ -95,6 +95,30 @@ async fn a_server_has_no_pages_but_those_that_it_is_asked_for() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_has_a_page_is_not_sent_it_again() {
+    let server = TestServer::with(Kind::Sqlite, &["--demo-page"]).await;
+    for path in ["/", "/graphiql"] {
+        let ask = |known: String| {
+            let url = format!("http://{}{path}", server.address);
+            let request = server.http.get(url).header("accept-encoding", "gzip");
+            request.header("if-none-match", known).send()
+        };
+        let page = ask("\"another\"".to_owned()).await.unwrap();
+        let tag = page.headers()["etag"].to_str().unwrap().to_owned();
+        assert_eq!(page.status(), 200);
+        for known in [tag.clone(), format!("\"another\", W/{tag}"), "*".to_owned()] {
+            let answer = ask(known).await.unwrap();
+            assert_eq!(answer.status(), 304);
+            assert_eq!(answer.headers()["etag"], tag);
+            assert_eq!(answer.headers()["cache-control"], "no-cache");
+            assert_eq!(answer.headers()["vary"], "accept-encoding");
+            assert!(answer.bytes().await.unwrap().is_empty());
+        }
+    }
+    server.finish().await;
+}
+
 /// Whoever has the token of this name's link.
 fn signed_in(address: std::net::SocketAddr, told: &str, name: &str) -> User {
     let line = told
