@@ -143,9 +143,8 @@ export class Account {
       const page = answer.data.conversation;
       this.#refused.delete(partnerId);
       this.#succeed(`conversation ${partnerId}`);
-      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, older, page));
+      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, page));
       page.nodes.forEach((message) => this.#settle(message));
-      this.#loadFirstPage();
     }
   }
 

@@ -33,12 +33,8 @@ export interface Mailbox {
   counts: ReadonlyMap<string, Count>;
   /** Where further partners go on; null where there are none. */
   morePartners: string | null;
-  /** The open one and the last that were, the latest last. */
   conversations: ReadonlyMap<string, Conversation>;
 }
-
-/** So many conversations' messages are kept. */
-const mostConversations = 5;
 
 /** The lists, as `Start` brought them; nothing is known of any conversation's messages. */
 export function started(data: StartQuery): Mailbox {
@@ -72,22 +68,22 @@ export function withMorePartners(mailbox: Mailbox, page: Page<PartnerPartsFragme
 
 /** From now on, events about this conversation are kept. To be called before its first page is asked for. */
 export function opened(mailbox: Mailbox, partnerId: string): Mailbox {
-  const others = [...mailbox.conversations].filter(([id]) => id !== partnerId).slice(1 - mostConversations);
-  const opened = mailbox.conversations.get(partnerId) ?? { messages: new Map(), from: Infinity, older: null };
-  return { ...mailbox, conversations: new Map([...others, [partnerId, opened]]) };
+  if (mailbox.conversations.has(partnerId)) {
+    return mailbox;
+  }
+  return withConversation(mailbox, partnerId, { messages: new Map(), from: Infinity, older: null });
 }
 
-/** A page, newest first, of what follows at `older`: the first one where that is null. */
-export function withPage(mailbox: Mailbox, partnerId: string, older: string | null, page: Page<Message>): Mailbox {
+/** A page, newest first: the first one, or the one that follows at `older`. */
+export function withPage(mailbox: Mailbox, partnerId: string, page: Page<Message>): Mailbox {
   const known = mailbox.conversations.get(partnerId);
-  // Dropped, and perhaps opened anew, since the page was asked for.
-  if (known?.older !== older) {
+  if (!known) {
     return mailbox;
   }
   const messages = merged(known.messages, page.nodes);
-  const next = nextOf(page.pageInfo);
-  const from = next === null ? 0 : Math.min(known.from, ...page.nodes.map((message) => message.sequence));
-  return withConversation(mailbox, partnerId, { messages, from, older: next });
+  const older = nextOf(page.pageInfo);
+  const from = older === null ? 0 : Math.min(known.from, ...page.nodes.map((message) => message.sequence));
+  return withConversation(mailbox, partnerId, { messages, from, older });
 }
 
 /** What both subscriptions tell. */
