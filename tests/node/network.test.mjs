@@ -47,9 +47,11 @@ test('a request without an answer is asked again, and ends with the connection',
 
 for (const [name, between] of [['at once', async () => {}], ['after a reload', (page) => page.reload()]]) {
   test(`a message whose answer got lost is sent again ${name}, and stands there once`, slow, async (t) => {
-    const { annSees, benSees, his } = await pair(t);
+    const sockets = [];
+    const { annSees, benSees, his } = await pair(t, { prepare: holding(sockets) });
     await benSees.shows('first');
-    // Only the answer: the server has stored it.
+    sockets[0].isHeld = true;
+    // Only the answer and the event: the server has stored it.
     const stored = new Promise((done) => {
       void first(his.page, 'SendMessage', async (route) => {
         await route.fetch();
@@ -63,6 +65,7 @@ for (const [name, between] of [['at once', async () => {}], ['after a reload', (
     await between(his.page);
     if (!(await benSees.box.isVisible())) await benSees.open('Ann');
     await benSees.hasSent();
+    sockets.at(-1).release();
     await benSees.write('marker');
     for (const pane of [annSees, benSees]) {
       await pane.shows('first', 'once', 'marker');
