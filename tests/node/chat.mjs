@@ -65,12 +65,12 @@ export class Pane {
   }
 
   /** The names in the list, each with its unread count where it has one. */
-  async list() {
-    const partners = await this.root.getByRole('navigation').getByRole('listitem').all();
-    return Promise.all(
-      partners.map(async (partner) => {
-        const [name, badge] = [await partner.locator('.name').innerText(), partner.locator('.badge')];
-        return (await badge.count()) ? `${name}: ${await badge.innerText()}` : name;
+  list() {
+    // All at one moment: a badge may go as soon as it was seen.
+    return this.root.getByRole('navigation').getByRole('listitem').evaluateAll((partners) =>
+      partners.map((partner) => {
+        const [name, badge] = [partner.querySelector('.name'), partner.querySelector('.badge')];
+        return badge ? `${name.innerText}: ${badge.innerText}` : name.innerText;
       }),
     );
   }
