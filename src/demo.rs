@@ -1,6 +1,7 @@
 //! What `dev` shows: a key, a few users, and a history that somebody might believe.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs, io,
     path::Path,
     sync::{
@@ -53,7 +54,7 @@ pub fn secret(folder: &Path) -> io::Result<String> {
     Ok(secret)
 }
 
-/// Brings in the users, and the history where they have none, through the same rules as everything else.
+/// Brings in the users, and what is missing of the history, through the same rules as everything else.
 ///
 /// # Errors
 /// Where the database does not take them.
@@ -82,9 +83,6 @@ pub async fn seed(store: &Store, database: &Database, bounds: &Bounds) -> Result
 }
 
 async fn tell(chat: &Chat, now: i64, time: &AtomicI64) -> Result<(), chat::Error> {
-    if chat.user(USERS[0].0).await?.is_some() {
-        return Ok(());
-    }
     let users = USERS
         .iter()
         .map(|(id, name)| {
@@ -95,14 +93,32 @@ async fn tell(chat: &Chat, now: i64, time: &AtomicI64) -> Result<(), chat::Error
         })
         .collect::<Result<Vec<_>, chat::Error>>()?;
     chat.upsert(&users).await?;
+    // How many messages each conversation has, and how many of them the history has told of up to a line: a start that was
+    // stopped has left a part, and a message of somebody's own comes after the whole.
+    let mut counts = HashMap::new();
     for (minutes, sender, recipient, text) in HISTORY.lines().filter_map(told_line) {
-        time.store(now - minutes * 60_000, Ordering::Relaxed);
+        let pair = (sender.min(recipient), sender.max(recipient));
         let sender = user_id(sender);
+        let (stored, told) = match counts.entry(pair) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert((stored(chat, sender, recipient).await?, 0)),
+        };
+        *told += 1;
+        if told <= stored {
+            continue;
+        }
+        time.store(now - minutes * 60_000, Ordering::Relaxed);
         // Whoever answers has read.
         chat.read_conversation(sender, recipient, None).await?;
         chat.send(sender, recipient, text, None).await?;
     }
     Ok(())
+}
+
+/// How many messages these two have written: they are numbered from 1.
+async fn stored(chat: &Chat, sender: Uuid, recipient: &str) -> Result<i64, chat::Error> {
+    let partner = chat.partner(sender, recipient).await?;
+    Ok(partner.map_or(0, |partner| partner.row.last_seq))
 }
 
 fn told_line(line: &str) -> Option<(i64, &str, &str, String)> {

@@ -192,10 +192,10 @@ pub(crate) fn router(server: Arc<Server>, pages: Pages) -> Router {
         .route("/health/live", routing::get(health::live))
         .route("/health/ready", routing::get(health::ready));
     if pages.demo_page {
-        router = router.route("/", routing::get(page::chat));
+        router = router.route("/", page::chat());
     }
     if pages.has_graphiql() {
-        router = router.route("/graphiql", routing::get(page::graphiql));
+        router = router.route("/graphiql", page::graphiql());
     }
     let origins = server.bounds.sockets.allowed_origins.clone();
     let mut paths = router

@@ -68,6 +68,57 @@ async fn the_demo_listens_on_loopback_only_and_keeps_its_key_and_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_was_cut_short_is_told_to_its_end() {
+    let mut told = Vec::new();
+    for stored in [0, 3] {
+        let place = folder().join(format!("demo-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&place).unwrap();
+        let history = include_str!("../../src/demo/history.tsv").lines();
+        let lines = history.take(stored).map(|line| {
+            let fields: Vec<_> = line.split('\t').collect();
+            let text = fields[3].replace('"', "\"\"");
+            format!(
+                "{},{},2020-01-01T00:00:00Z,\"{text}\"\n",
+                fields[1], fields[2]
+            )
+        });
+        let csv = place.join("part.csv");
+        let header = "sender,recipient,sent_at,content\n".to_owned();
+        std::fs::write(&csv, header + &lines.collect::<String>()).unwrap();
+        let url = format!("sqlite:{}", place.join("demo.db").display());
+        let import = [
+            "import",
+            "csv",
+            csv.to_str().unwrap(),
+            "--database-url",
+            &url,
+        ];
+        let imported = program(&import).output().unwrap();
+        assert!(imported.status.success(), "{imported:?}");
+
+        let port = free_port();
+        let port_text = port.to_string();
+        let arguments = [
+            "dev",
+            "--port",
+            &port_text,
+            "--folder",
+            place.to_str().unwrap(),
+        ];
+        let address = ([127, 0, 0, 1], port).into();
+        let mut demo = Process::start(program(&arguments), address);
+        demo.ready().await;
+        let ann = signed_in(address, &demo.printed(), "Ann");
+        let query = "{ inbox { unreadCount } conversationPartners { nodes { user { id } unreadCount } }
+            conversation(partnerId: \"ben\", limit: 100) { nodes { sequence content sender { id } } } }";
+        told.push(ann.data(query, json!({})).await);
+        demo.signal("TERM");
+        assert!(demo.ended().await, "{}", demo.printed());
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_has_no_pages_but_those_that_it_is_asked_for() {
     let of_both: [(&[&str], [u16; 2]); 3] = [
         (&[], [404, 404]),
@@ -93,6 +144,30 @@ async fn a_server_has_no_pages_but_those_that_it_is_asked_for() {
         }
         server.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_has_a_page_is_not_sent_it_again() {
+    let server = TestServer::with(Kind::Sqlite, &["--demo-page"]).await;
+    for path in ["/", "/graphiql"] {
+        let ask = |known: String| {
+            let url = format!("http://{}{path}", server.address);
+            let request = server.http.get(url).header("accept-encoding", "gzip");
+            request.header("if-none-match", known).send()
+        };
+        let page = ask("\"another\"".to_owned()).await.unwrap();
+        let tag = page.headers()["etag"].to_str().unwrap().to_owned();
+        assert_eq!(page.status(), 200);
+        for known in [tag.clone(), format!("\"another\", W/{tag}"), "*".to_owned()] {
+            let answer = ask(known).await.unwrap();
+            assert_eq!(answer.status(), 304);
+            assert_eq!(answer.headers()["etag"], tag);
+            assert_eq!(answer.headers()["cache-control"], "no-cache");
+            assert_eq!(answer.headers()["vary"], "accept-encoding");
+            assert!(answer.bytes().await.unwrap().is_empty());
+        }
+    }
+    server.finish().await;
 }
 
 /// Whoever has the token of this name's link.

@@ -77,6 +77,8 @@ suites! {
     a_gateway_joins_the_subgraph_with_another: "federation" ["--federation"],
     graphiql_works_signed_in: "graphiql",
     graphql_over_http_is_spoken: "http" ["--allowed-origins", "https://app.example,https://other.example:8443"],
+    the_demos_page_keeps_what_a_refetch_gives: "mailbox",
+    the_demos_page_stands_a_bad_network: "network",
     the_schema_loads_in_graphql_js: "schema",
     graphql_ws_listens: "subscriptions",
 }

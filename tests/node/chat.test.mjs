@@ -4,30 +4,9 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { browser, strangers, until, visit } from './browser.mjs';
-import { Pane } from './chat.mjs';
+import { enter, numbered, pair, Pane, slow } from './chat.mjs';
 import { demo } from './demo.mjs';
 import { mint, setting, someone } from './support.mjs';
-
-const slow = { timeout: 120_000 };
-const link = (...people) => `${setting('SERVER_URL')}/#${people.map(({ token }) => `token=${token}`).join('&')}`;
-const numbered = (word, from, to) => Array.from({ length: to - from + 1 }, (_, index) => `${word} ${from + index}`);
-
-async function enter(launched, people, options) {
-  const seen = await visit(launched, setting('SERVER_URL'), options);
-  await seen.page.goto(link(...people));
-  return { ...seen, panes: people.map(({ username }) => new Pane(seen.page, username)) };
-}
-
-/** Two people who know each other, each in a browser of their own, with their conversation open. */
-async function pair(t) {
-  const [ann, ben] = [await someone('Ann'), await someone('Ben')];
-  await ann.send(ben, 'first');
-  const launched = await browser(t);
-  const [hers, his] = [await enter(launched, [ann]), await enter(launched, [ben])];
-  await hers.panes[0].open('Ben');
-  await his.panes[0].open('Ann');
-  return { launched, ann, ben, hers, his, annSees: hers.panes[0], benSees: his.panes[0] };
-}
 
 test('two browsers write to each other, and ask nobody but the server', slow, async (t) => {
   const { ann, hers, his, annSees, benSees } = await pair(t);
@@ -58,7 +37,7 @@ test('whoever was offline misses nothing, and what was written meanwhile is sent
   assert.deepEqual((await benSees.ticks()).slice(-8), Array(8).fill('Not sent yet'));
   await benSees.root.getByText('8 messages wait here').waitFor();
   await annSees.shows('first', ...numbered('from Ann', 1, 8));
-  await until('all of hers is sent', async () => !(await annSees.ticks()).includes('Not sent yet'));
+  await annSees.hasSent();
   assert.equal(his.asked.length, asked, 'an offline user asks nothing');
 
   await benSees.online.click();
@@ -68,6 +47,7 @@ test('whoever was offline misses nothing, and what was written meanwhile is sent
   assert.deepEqual(await annSees.texts(), all, 'nothing twice');
   assert.deepEqual(await benSees.texts(), all, 'nothing twice');
   await until('all ticks are read', async () => (await benSees.ticks()).every((tick) => tick.startsWith('Read')));
+  assert.deepEqual(his.complaints, []);
 });
 
 test('what waits survives a reload of the page', slow, async (t) => {
@@ -101,6 +81,7 @@ test('badges count what is unread, the latest stands first, and ticks tell of th
   });
   await ben.send(ann, 'from elsewhere');
   await annSees.shows('three', 'from elsewhere');
+  await benSees.partner('Ann').getByText('You: from elsewhere').waitFor();
   await benSees.lists('Ann: 2 unread', 'Cid');
 
   await benSees.open('Ann');
@@ -121,6 +102,8 @@ test('scrolling up loads older messages, and keeps the place', slow, async (t) =
   await annSees.open('Ben');
   await annSees.shows(...all.slice(-30));
   assert.equal((await annSees.texts()).length, 30, 'a page at first');
+  // As long as all that was read is still told of, the page is drawn again and again.
+  await annSees.lists('Ben');
 
   const oldest = annSees.messages.getByText('message 46', { exact: true });
   const place = (scroll) => oldest.evaluate((element, top) => {
@@ -138,6 +121,7 @@ test('scrolling up loads older messages, and keeps the place', slow, async (t) =
   assert.deepEqual(await annSees.texts(), all);
   await annSees.root.getByText('The conversation begins here.').waitFor();
   await annSees.root.getByRole('button', { name: /Latest/ }).click();
+  await hasFocus(annSees.messages);
   await ben.send(ann, 'and one more');
   await annSees.messages.getByText('and one more').waitFor();
   await until('the end stays in sight', () => annSees.messages.getByText('and one more').evaluate((element) => {
@@ -154,6 +138,7 @@ test('a refused message says why, and the next one is sent', slow, async (t) => 
   await refused.getByText(/Not sent: .*4,?000/).waitFor();
   await annSees.root.getByRole('button', { name: 'Remove' }).click();
   await annSees.shows('first', 'short');
+  await hasFocus(annSees.messages);
 });
 
 test('somebody new is found by the id', slow, async (t) => {
@@ -166,6 +151,8 @@ test('somebody new is found by the id', slow, async (t) => {
   await box.fill('nobody-has-this-id');
   await box.press('Enter');
   await annSees.root.getByText(/there is no user with the id "nobody-has-this-id"/).waitFor();
+  await annSees.box.press('Escape');
+  await hasFocus(box);
   await box.fill(ben.id);
   await box.press('Enter');
   await annSees.write('a first word');
@@ -215,14 +202,39 @@ test('the keyboard is enough', slow, async (t) => {
 
 test('what comes in is told to screen readers', slow, async (t) => {
   const { annSees, benSees } = await pair(t);
-  await annSees.write('listen');
-  await benSees.root.getByRole('log').getByText('Ann: listen').waitFor();
+  await annSees.write('listen', 'listen');
+  const told = benSees.root.getByRole('log').getByRole('paragraph');
+  await until('both are told', async () => (await told.allInnerTexts()).join() === 'Ann: listen,Ann: listen');
+});
+
+test('an input method keeps its keys', slow, async (t) => {
+  const { benSees } = await pair(t);
+  await benSees.box.fill('half a wo');
+  for (const key of ['Enter', 'Escape']) {
+    await benSees.box.dispatchEvent('keydown', { key, isComposing: true });
+  }
+  assert.equal(await benSees.box.inputValue(), 'half a wo');
+  await benSees.shows('first');
+});
+
+const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+
+test('a draft waits while another user is looked at', slow, async (t) => {
+  const [ann, ben] = [await someone('Ann'), await someone('Ben')];
+  const { page, panes } = await enter(await browser(t), [ann, ben], phone);
+  const [annSees, benSees] = panes;
+  await annSees.box.fill('to be finished');
+  const user = (name) => page.getByRole('group', { name: /Whose/ }).getByRole('button', { name });
+  await user('Ben').click();
+  assert.equal(await benSees.box.inputValue(), '');
+  await user('Ann').click();
+  assert.equal(await annSees.box.inputValue(), 'to be finished');
 });
 
 for (const [name, options] of Object.entries({
   light: {},
   dark: { colorScheme: 'dark' },
-  'phone width': { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
+  'phone width': phone,
 })) {
   test(`${name}: usable by the rules of axe, in every state`, slow, async (t) => {
     const [ann, ben, cid] = [await someone('Ann'), await someone('Ben'), await someone('Cid')];
@@ -237,18 +249,38 @@ for (const [name, options] of Object.entries({
     await annSees.write('waiting');
     await annSees.root.getByText('1 message waits').waitFor();
     await usable(page, `${name}, offline`);
+    await annSees.online.click();
+    await annSees.hasSent();
+    await annSees.write('x'.repeat(4001));
+    await annSees.root.getByText(/^Not sent/).waitFor();
+    await usable(page, `${name}, a refused message`);
+    await page.route('**/graphql', (route) => route.abort());
+    await annSees.write('waiting too');
+    await annSees.root.getByText('The server does not answer.').waitFor();
+    await usable(page, `${name}, the server is away`);
+    await page.unrouteAll();
+    await annSees.hasSent();
     if (name === 'phone width') {
       assert.equal(await page.getByRole('region', { name: 'Ben', exact: true }).count(), 0, 'one user at a time');
       await page.getByRole('button', { name: /^Back/ }).click();
       await annSees.lists('Ben', 'Cid: 1 unread');
       await usable(page, `${name}, the list`);
+      const box = annSees.root.getByRole('textbox', { name: /somebody new/ });
+      await box.fill('nobody-has-this-id');
+      await box.press('Enter');
+      await annSees.root.getByText(/there is no user/).waitFor();
+      await usable(page, `${name}, a problem`);
       await page.getByRole('button', { name: /^Ben/ }).first().click();
       const benSees = new Pane(page, 'Ben');
-      await benSees.shows('unbroken'.repeat(60), 'own');
+      await benSees.shows('own', 'waiting', 'waiting too');
     }
     await page.goto(`${setting('SERVER_URL')}/#token=${mint('someone', { validFor: -60 })}`);
     await page.getByRole('alert').waitFor();
     await usable(page, `${name}, signed out`);
+    await page.evaluate(() => window.sessionStorage.clear());
+    await page.goto(setting('SERVER_URL'));
+    await page.getByText('Nobody is signed in here').waitFor();
+    await usable(page, `${name}, nobody`);
   });
 }
 
@@ -257,7 +289,7 @@ test('the link that dev prints shows Ann and Ben, and nothing is lost while the 
   const printed = await start();
   const [first] = printed.match(/http:\S+/g);
   assert.ok(first.startsWith(`${origin}/#token=`), 'the link to the page comes first');
-  const { page, asked } = await visit(await browser(t), origin);
+  const { page, asked, complaints } = await visit(await browser(t), origin);
   await page.goto(first);
   const [annSees, benSees] = [new Pane(page, 'Ann'), new Pane(page, 'Ben')];
   await benSees.shows('Any news of the pole?');
@@ -271,8 +303,14 @@ test('the link that dev prints shows Ann and Ben, and nothing is lost while the 
   await annSees.root.getByText('The server does not answer.').waitFor();
   await annSees.write(...numbered('while it is away', 1, 3));
   await benSees.write('from Ben, too');
+  // To leave while there is no server is nothing to complain of.
+  for (const words of ['Offline.', 'The server does not answer.']) {
+    await annSees.online.click();
+    await annSees.root.getByText(words).waitFor();
+  }
   await start();
-  await Promise.all([annSees, benSees].map((pane) => until('it is settled', async () => !(await pane.ticks()).includes('Not sent yet'))));
+  await Promise.all([annSees.hasSent(), benSees.hasSent()]);
+  assert.deepEqual(complaints.filter((complaint) => !/^(Failed to load resource|WebSocket connection to)/.test(complaint)), []);
   const after = async (pane) => {
     const texts = await pane.texts();
     return texts.slice(texts.indexOf('before') + 1);
@@ -285,7 +323,7 @@ test('the link that dev prints shows Ann and Ben, and nothing is lost while the 
   // A restored backup makes every cursor expire: the lists are fetched again.
   await benSees.online.click();
   await annSees.write('before the backup');
-  await until('it is sent', async () => !(await annSees.ticks()).includes('Not sent yet'));
+  await annSees.hasSent();
   await stop();
   run('restored');
   await start();
@@ -317,14 +355,21 @@ test('a token that is missing, expired or not believed: the page says what to do
 });
 
 test('a token that ends while the page is open: the page says what to do', slow, async (t) => {
-  const ann = await someone('Ann');
-  ann.token = mint(ann.id, { username: 'Ann', validFor: 3 });
-  const { panes } = await enter(await browser(t), [ann]);
+  const [ann, ben] = [await someone('Ann'), await someone('Ben')];
+  await ben.send(ann, 'hello');
+  const launched = await browser(t);
+  ann.token = mint(ann.id, { username: 'Ann', validFor: 6 });
+  const { panes } = await enter(launched, [ann]);
+  await panes[0].lists('Ben: 1 unread');
+  assert.equal(await panes[0].root.getByRole('alert').count(), 0);
   await panes[0].root.getByRole('alert').filter({ hasText: 'Run directmessages dev again' }).waitFor();
   assert.ok(await panes[0].online.isDisabled());
 });
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const hasFocus = (control) =>
+  until('it has the focus', () => control.evaluate((element) => element === document.activeElement || document.activeElement.outerHTML.slice(0, 200)));
 
 /** Nothing that axe finds fault with, and nothing that has to be scrolled to sideways. */
 async function usable(page, state) {

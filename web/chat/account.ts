@@ -22,15 +22,19 @@ export interface AccountState {
   outbox: readonly Outgoing[];
   /** The partner whose conversation is open. */
   open: string | null;
-  /** What went wrong, for people. */
-  problem: string | null;
-  /** What has just come in, for screen readers. */
-  heard: string;
+  /** What was refused for good, and why, for people. */
+  problem: { what: string; message: string } | null;
+  /** Why an answer of the server is still waited for, for people. */
+  waiting: string | null;
+  /** What came in last, for screen readers. */
+  heard: readonly { id: string; text: string }[];
 }
 
 /** One user on this page: their mailbox, kept up to date while they are online, and what they wrote, until it is sent. */
 export class Account {
   readonly identity: Identity;
+  /** What is being written to each partner. It outlives the pane, which goes while another user is looked at. */
+  readonly drafts = new Map<string, string>();
   #state: AccountState;
   readonly #watchers = new Set<() => void>();
   readonly #outbox: Outbox;
@@ -41,6 +45,8 @@ export class Account {
   readonly #reported = new Map<string, number>();
   /** Conversations of which a page is on its way. */
   readonly #loading = new Map<string, Connection>();
+  /** Of which conversations a page was refused, and where that page goes on. */
+  readonly #refused = new Map<string, string | null>();
   /** The connection by which the outbox is being sent. */
   #sending: Connection | null = null;
 
@@ -48,7 +54,7 @@ export class Account {
     this.identity = identity;
     this.#outbox = new Outbox(`${identity.id}:${place}`);
     const outbox = this.#outbox.load();
-    this.#state = { link: "away", mailbox: null, outbox, open: null, problem: null, heard: "" };
+    this.#state = { link: "away", mailbox: null, outbox, open: null, problem: null, waiting: null, heard: [] };
   }
 
   get state(): AccountState {
@@ -68,16 +74,21 @@ export class Account {
       return;
     }
     const connection = new Connection(token, {
-      connected: () => this.#change({ link: "live", problem: null }),
+      connected: () => {
+        this.#refused.clear();
+        this.#change({ link: "live" });
+        this.#loadFirstPage();
+      },
       lost: () => this.#change({ link: "lost" }),
+      waiting: (refusal) => this.#change({ waiting: refusal?.message ?? null }),
       signedOut: () => {
         this.#connection?.stop();
         this.#connection = null;
-        this.#change({ link: "ended" });
+        this.#change({ link: "ended", waiting: null });
       },
     });
     this.#connection = connection;
-    this.#change({ link: "connecting", problem: null });
+    this.#change({ link: "connecting", waiting: null });
     void this.#run(connection);
   }
 
@@ -85,7 +96,7 @@ export class Account {
   goAway(): void {
     this.#connection?.stop();
     this.#connection = null;
-    this.#change({ link: "away" });
+    this.#change({ link: "away", problem: null, waiting: null });
   }
 
   /** Opens the conversation with a partner, or closes the one that is open. */
@@ -108,23 +119,32 @@ export class Account {
     this.#queue(this.#state.outbox.filter((message) => message.clientMessageId !== clientMessageId));
   }
 
-  /** Fetches the page before the oldest message that is shown. */
-  async loadOlder(partnerId: string): Promise<void> {
+  /** Fetches the page before the oldest message that is shown. One that was refused is asked for again by the user only. */
+  async loadOlder(partnerId: string, byUser: boolean): Promise<void> {
     const connection = this.#connection;
     const conversation = this.#state.mailbox?.conversations.get(partnerId);
     const complete = !conversation || (conversation.older === null && conversation.from === 0);
     if (!connection || complete || this.#loading.get(partnerId)?.isOpen) {
       return;
     }
+    const { older } = conversation;
+    if (!byUser && this.#refused.get(partnerId) === older) {
+      return;
+    }
     this.#loading.set(partnerId, connection);
-    const answer = await connection.ask(ConversationDocument, { partnerId, after: conversation.older });
+    const answer = await connection.ask(ConversationDocument, { partnerId, after: older });
     if (this.#loading.get(partnerId) === connection) {
       this.#loading.delete(partnerId);
     }
     if (answer && "refusal" in answer) {
-      this.#fail(answer.refusal);
+      this.#refused.set(partnerId, older);
+      this.#fail(`conversation ${partnerId}`, answer.refusal);
     } else if (answer?.data.conversation) {
-      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, answer.data.conversation!));
+      const page = answer.data.conversation;
+      this.#refused.delete(partnerId);
+      this.#succeed(`conversation ${partnerId}`);
+      this.#learn((mailbox) => mailboxes.withPage(mailbox, partnerId, page));
+      page.nodes.forEach((message) => this.#settle(message));
     }
   }
 
@@ -132,8 +152,9 @@ export class Account {
     const after = this.#state.mailbox?.morePartners;
     const answer = after ? await this.#connection?.ask(MorePartnersDocument, { after }) : null;
     if (answer && "refusal" in answer) {
-      this.#fail(answer.refusal);
+      this.#fail("partners", answer.refusal);
     } else if (answer?.data.conversationPartners) {
+      this.#succeed("partners");
       const { conversationPartners, signalCursor } = answer.data;
       this.#learn((mailbox) => mailboxes.withMorePartners(mailbox, conversationPartners, signalCursor ?? ""));
     }
@@ -141,9 +162,10 @@ export class Account {
 
   /** The user has seen the conversation up to this message. The counts, and the ticks, come by the subscription. */
   async saw(partnerId: string, message: Message): Promise<void> {
-    const partner = this.#state.mailbox?.partners.find(({ id }) => id === partnerId);
+    // It is not known of everybody who is not listed yet.
+    const unread = this.#state.mailbox?.counts.get(partnerId)?.count;
     const reported = this.#reported.get(partnerId) ?? 0;
-    if (!this.#connection || !partner || partner.unread.count === 0 || message.sequence <= reported) {
+    if (!this.#connection || unread === 0 || message.sequence <= reported) {
       return;
     }
     this.#reported.set(partnerId, message.sequence);
@@ -162,7 +184,7 @@ export class Account {
     if (!this.#places || connection !== this.#connection) {
       return;
     }
-    const refused = (refusal: Refusal) => void this.#listenAgain(connection, refusal);
+    const refused = (refusal: Refusal) => this.#listenAgain(connection, refusal);
     const { sent, read } = this.#places;
     connection.listen(MessageSentDocument, sent, {
       event: ({ messageSent }) => {
@@ -189,9 +211,11 @@ export class Account {
       return false;
     }
     if ("refusal" in answer || answer.data.signalCursor === null) {
-      this.#fail("refusal" in answer ? answer.refusal : { code: "INTERNAL", message: "The server gave no cursor." });
+      this.#fail("lists", "refusal" in answer ? answer.refusal : { message: "The server gave no cursor." });
+      void this.#comeAgain(connection);
       return false;
     }
+    this.#succeed("lists");
     const after = answer.data.signalCursor;
     this.#places = { sent: { after }, read: { after } };
     const mailbox = mailboxes.started(answer.data);
@@ -201,21 +225,28 @@ export class Account {
   }
 
   /** After a refused subscription: from the start where the cursor is too old, else from where it was. */
-  async #listenAgain(connection: Connection, refusal: Refusal): Promise<void> {
+  #listenAgain(connection: Connection, refusal: Refusal): void {
     if (connection !== this.#connection) {
       return;
     }
-    connection.stop();
     if (refusal.code === "CURSOR_EXPIRED") {
+      connection.stop();
       this.#places = null;
       this.#reported.clear();
+      this.goOnline();
     } else {
-      this.#change({ link: "lost" });
-      const left = new AbortController();
-      const unwatch = this.watch(() => connection !== this.#connection && left.abort());
-      await pause(2_000, left.signal);
-      unwatch();
+      void this.#comeAgain(connection);
     }
+  }
+
+  /** Leaves, and comes back after a while, unless the user has done either meanwhile. */
+  async #comeAgain(connection: Connection): Promise<void> {
+    connection.stop();
+    this.#change({ link: "lost" });
+    const left = new AbortController();
+    const unwatch = this.watch(() => connection !== this.#connection && left.abort());
+    await pause(2_000, left.signal);
+    unwatch();
     if (connection === this.#connection) {
       this.goOnline();
     }
@@ -227,20 +258,21 @@ export class Account {
     if (message.sender.id === this.identity.id) {
       this.#settle(message);
     } else {
-      this.#change({ heard: `${message.sender.username}: ${message.content}` });
+      const heard = { id: message.id, text: `${message.sender.username}: ${message.content}` };
+      this.#change({ heard: [...this.#state.heard, heard].slice(-10) });
     }
+    this.#loadFirstPage();
   }
 
   #loadFirstPage(): void {
     const { open, mailbox } = this.#state;
     if (open !== null && mailbox?.conversations.get(open)?.from === Infinity) {
-      void this.loadOlder(open);
+      void this.loadOlder(open, true);
     }
   }
 
   #queue(outbox: readonly Outgoing[]): void {
-    this.#outbox.keep(outbox);
-    this.#change({ outbox });
+    this.#keep(outbox);
     void this.#send();
   }
 
@@ -276,13 +308,27 @@ export class Account {
   #settle(message: Message): void {
     const outbox = this.#state.outbox.filter(({ clientMessageId }) => clientMessageId !== message.clientMessageId);
     if (outbox.length < this.#state.outbox.length) {
-      this.#outbox.keep(outbox);
-      this.#change({ outbox });
+      this.#keep(outbox);
     }
   }
 
-  #fail({ message }: Refusal): void {
-    this.#change({ problem: message });
+  #keep(outbox: readonly Outgoing[]): void {
+    this.#change({ outbox });
+    if (this.#outbox.keep(outbox)) {
+      this.#succeed("outbox");
+    } else {
+      this.#fail("outbox", { message: "This browser cannot keep what waits here: it is lost when the page is closed." });
+    }
+  }
+
+  #fail(what: string, { message }: { message: string }): void {
+    this.#change({ problem: { what, message } });
+  }
+
+  #succeed(what: string): void {
+    if (this.#state.problem?.what === what) {
+      this.#change({ problem: null });
+    }
   }
 
   #learn(step: (mailbox: Mailbox) => Mailbox): void {

@@ -29,7 +29,11 @@ export function Composer({ name, draft, keep, takesFocus, leave, write }: Props)
     box.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    // While letters are composed, both keys are the input method's.
+    if (event.isComposing) {
+      return;
+    }
+    if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       send();
     } else if (event.key === "Escape") {

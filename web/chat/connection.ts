@@ -23,7 +23,12 @@ interface Hooks {
   lost(): void;
   /** The token is not believed, or no longer. */
   signedOut(): void;
+  /** Why an answer is waited for: it was asked for in vain, and is asked for again. Null where one came. */
+  waiting(refusal: Refusal | null): void;
 }
+
+/** After so many milliseconds an answer is not waited for any longer, but asked for again. */
+const patience = 15_000;
 
 export class Connection {
   readonly #stopped = new AbortController();
@@ -33,6 +38,8 @@ export class Connection {
   /** The variables of each subscription by its id on the socket: what graphql-ws sends when it comes back by itself. */
   readonly #places = new Map<string, Place>();
   #woken = new AbortController();
+  /** Runs from a ping to its pong. */
+  #unanswered: ReturnType<typeof setTimeout> | undefined;
 
   constructor(token: string, hooks: Hooks) {
     this.#hooks = hooks;
@@ -43,7 +50,9 @@ export class Connection {
       // Asked at every connection. An application gives a fresh token here; this page has none but the one in its link.
       connectionParams: () => ({ authorization }),
       retryAttempts: Infinity,
-      retryWait: (retries) => pause(waitingTime(retries), this.#stopped.signal),
+      retryWait: (retries) => this.#pause(waitingTime(retries)),
+      // A machine that slept, or changed its network, is not told that its sockets are dead.
+      keepAlive: 10_000,
       // 4403: the token is not believed, and this page has no other.
       shouldRetry: (event) => !(event instanceof CloseEvent && event.code === 4403),
       generateID: ({ variables }) => {
@@ -56,16 +65,31 @@ export class Connection {
           this.#wake();
           this.#whileOpen(hooks.connected);
         },
-        closed: (event) => this.#whileOpen(event instanceof CloseEvent && event.code === 4403 ? hooks.signedOut : hooks.lost),
-        // A quiet subscription that moved over what it does not tell says so in the ping, so that its cursor stays young.
-        ping: (_received, payload) => this.#move((payload as { cursors?: Record<string, string> } | undefined)?.cursors ?? {}),
+        closed: (event) => {
+          clearTimeout(this.#unanswered);
+          this.#whileOpen(event instanceof CloseEvent && event.code === 4403 ? hooks.signedOut : hooks.lost);
+        },
+        ping: (received, payload) => {
+          if (received) {
+            // A quiet subscription that moved over what it does not tell says so in the ping, so that its cursor stays young.
+            this.#move((payload as { cursors?: Record<string, string> } | undefined)?.cursors ?? {});
+          } else {
+            this.#unanswered = setTimeout(() => this.#socket.terminate(), 5_000);
+          }
+        },
+        pong: (received) => received && clearTimeout(this.#unanswered),
       },
     });
     this.#client = new Client({
       url: url.href,
       // urql would send short queries by GET. Nothing here is cached on the way, and the server refuses what marks as read by GET.
       preferGetMethod: false,
-      fetchOptions: () => ({ headers: { authorization }, credentials: "omit", signal: this.#stopped.signal }),
+      fetchOptions: () => ({ headers: { authorization }, credentials: "omit" }),
+      // Not in the options above, whose signal urql replaces by its own.
+      fetch: (input, init) => {
+        const signals = [this.#stopped.signal, AbortSignal.timeout(patience)];
+        return fetch(input, { ...init, signal: AbortSignal.any(init?.signal ? [init.signal, ...signals] : signals) });
+      },
       exchanges: [
         subscriptionExchange({
           forwardSubscription: ({ query }, operation) => ({
@@ -77,6 +101,12 @@ export class Connection {
         fetchExchange,
       ],
     });
+    const isBack = () => {
+      // What stood before was on another network.
+      this.#socket.terminate();
+      this.#wake();
+    };
+    window.addEventListener("online", isBack, { signal: this.#stopped.signal });
   }
 
   get isOpen(): boolean {
@@ -86,13 +116,19 @@ export class Connection {
   /** Breaks off everything that is under way. */
   stop(): void {
     this.#stopped.abort();
-    void this.#socket.dispose();
+    clearTimeout(this.#unanswered);
+    // It fails where no socket could be opened, which needs no closing.
+    Promise.resolve(this.#socket.dispose()).catch(() => {});
   }
 
   /** Calls at once where the browser says that the network is back, or the server stands again. */
   #wake(): void {
     this.#woken.abort();
     this.#woken = new AbortController();
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    return pause(milliseconds, AbortSignal.any([this.#stopped.signal, this.#woken.signal]));
   }
 
   /**
@@ -111,6 +147,7 @@ export class Connection {
         break;
       }
       if (data && !error) {
+        this.#hooks.waiting(null);
         return { data };
       }
       const refusal = refusalOf(error);
@@ -118,10 +155,11 @@ export class Connection {
         this.#hooks.signedOut();
         break;
       }
+      this.#hooks.waiting(refusal.again ? refusal : null);
       if (!refusal.again) {
         return { refusal };
       }
-      await pause(refusal.wait ?? waitingTime(tries), AbortSignal.any([this.#stopped.signal, this.#woken.signal]));
+      await this.#pause(refusal.wait ?? waitingTime(tries));
     }
     return null;
   }

@@ -3,7 +3,7 @@ import type { Account, AccountState } from "./account.ts";
 import { Composer } from "./composer.tsx";
 import { dayOf } from "./format.ts";
 import { useMedia } from "./hooks.ts";
-import { shown } from "./mailbox.ts";
+import { shown, type Message } from "./mailbox.ts";
 import { Arrived, Waiting } from "./message.tsx";
 
 interface Props {
@@ -13,12 +13,11 @@ interface Props {
   name: string;
   close: () => void;
   takesFocus: boolean;
-  drafts: Map<string, string>;
 }
 
-export function Conversation({ account, state, partnerId, name, close, takesFocus, drafts }: Props) {
+export function Conversation({ account, state, partnerId, name, close, takesFocus }: Props) {
   const conversation = state.mailbox?.conversations.get(partnerId);
-  const messages = useMemo(() => (conversation ? shown(conversation) : []), [conversation]);
+  const { messages, gapless } = useMemo(() => (conversation ? shown(conversation) : { messages: [], gapless: 0 }), [conversation]);
   const waiting = state.outbox.filter((message) => message.partnerId === partnerId);
   const { area, isAtEnd, onScroll, goToEnd } = useScrolling(account, partnerId, messages.at(0)?.sequence);
   // On a phone, focus in the box would cover the conversation with a keyboard.
@@ -28,11 +27,14 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
       area.current?.focus();
     }
   }, []);
-  const isLoading = (state.link === "live" || state.link === "connecting") && state.problem === null;
+  const isLoading = (state.link === "live" || state.link === "connecting") && !state.problem && !state.waiting;
   const isComplete = conversation?.from === 0;
-  const newest = messages.at(-1);
+  const newest = messages[gapless - 1];
+  const today = new Date().toDateString();
+  const list = useMemo(() => drawn(messages, account.identity.id), [messages, today]);
 
-  // Seen is what stands at the end of a conversation that is scrolled there, in a page that is looked at.
+  // Seen is what stands at the end of a conversation that is scrolled there, in a page that is looked at: not what is yet to come
+  // in before what has come.
   useEffect(() => {
     const report = () => {
       if (newest && isAtEnd && document.visibilityState === "visible") {
@@ -43,6 +45,12 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
     document.addEventListener("visibilitychange", report);
     return () => document.removeEventListener("visibilitychange", report);
   });
+
+  // A control that goes while it has the focus leaves that to the messages.
+  const discard = (clientMessageId: string) => {
+    account.discard(clientMessageId);
+    area.current?.focus();
+  };
 
   return (
     <section class="conversation" aria-label={`Conversation with ${name}`}>
@@ -57,32 +65,30 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
         {isComplete && messages.length + waiting.length > 0 && <p class="empty">The conversation begins here.</p>}
         {isComplete && messages.length + waiting.length === 0 && <p class="empty">No messages yet. Write the first one.</p>}
         <ol>
-          {messages.map((message, index) => {
-            const day = dayOf(message.sentAt);
-            const before = messages[index - 1];
-            return [
-              (!before || dayOf(before.sentAt) !== day) && (
-                <li key={`day-${message.sequence}`} class="day">
-                  <span>{day}</span>
-                </li>
-              ),
-              <Arrived key={message.sequence} message={message} isOwn={message.sender.id === account.identity.id} />,
-            ];
-          })}
+          {list}
           {waiting.map((message) => (
-            <Waiting key={message.clientMessageId} message={message} discard={() => account.discard(message.clientMessageId)} />
+            <Waiting key={message.clientMessageId} message={message} discard={() => discard(message.clientMessageId)} />
           ))}
         </ol>
       </div>
       {!isAtEnd && (
-        <button type="button" class="to-end" onClick={goToEnd}>
-          Latest messages ↓
-        </button>
+        <div class="end">
+          <button
+            type="button"
+            class="to-end"
+            onClick={() => {
+              goToEnd();
+              area.current?.focus();
+            }}
+          >
+            Latest messages ↓
+          </button>
+        </div>
       )}
       <Composer
         name={name}
-        draft={drafts.get(partnerId) ?? ""}
-        keep={(draft) => drafts.set(partnerId, draft)}
+        draft={account.drafts.get(partnerId) ?? ""}
+        keep={(draft) => account.drafts.set(partnerId, draft)}
         takesFocus={takesFocus && !isTouched}
         leave={close}
         write={(content) => {
@@ -92,6 +98,21 @@ export function Conversation({ account, state, partnerId, name, close, takesFocu
       />
     </section>
   );
+}
+
+function drawn(messages: Message[], ownId: string) {
+  return messages.flatMap((message, index) => {
+    const day = dayOf(message.sentAt);
+    const before = messages[index - 1];
+    return [
+      (!before || dayOf(before.sentAt) !== day) && (
+        <li key={`day-${message.sequence}`} class="day">
+          <span>{day}</span>
+        </li>
+      ),
+      <Arrived key={message.sequence} message={message} isOwn={message.sender.id === ownId} />,
+    ];
+  });
 }
 
 const near = 150;
@@ -105,10 +126,11 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
 
   const onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = area.current!;
+    before.current.height = scrollHeight;
     end.current = scrollHeight - scrollTop - clientHeight < 40;
     setIsAtEnd(end.current);
     if (scrollTop < near) {
-      void account.loadOlder(partnerId);
+      void account.loadOlder(partnerId, true);
     }
   };
   const stay = () => {
@@ -127,12 +149,15 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
     stay();
     before.current = { height: element.scrollHeight, first };
     if (first !== undefined && element.scrollTop < near) {
-      void account.loadOlder(partnerId);
+      void account.loadOlder(partnerId, false);
     }
   });
 
   useEffect(() => {
-    const observer = new ResizeObserver(stay);
+    const observer = new ResizeObserver(() => {
+      stay();
+      before.current.height = area.current!.scrollHeight;
+    });
     observer.observe(area.current!);
     return () => observer.disconnect();
   }, []);

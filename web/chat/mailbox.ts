@@ -14,7 +14,6 @@ export interface Partner {
   id: string;
   name: string;
   lastMessage: Message;
-  unread: Count;
 }
 
 export interface Conversation {
@@ -30,6 +29,8 @@ export interface Mailbox {
   unread: Count;
   /** The latest first. */
   partners: readonly Partner[];
+  /** How much of each partner's is unread, as far as it is known: of those, too, who are not listed yet. */
+  counts: ReadonlyMap<string, Count>;
   /** Where further partners go on; null where there are none. */
   morePartners: string | null;
   conversations: ReadonlyMap<string, Conversation>;
@@ -41,7 +42,8 @@ export function started(data: StartQuery): Mailbox {
   const partners = data.conversationPartners;
   return {
     unread: { count: data.inbox?.unreadCount ?? 0, cursor },
-    partners: (partners?.nodes ?? []).map((node) => partnerOf(node, cursor)),
+    partners: (partners?.nodes ?? []).map(partnerOf),
+    counts: counted(new Map(), partners?.nodes ?? [], cursor),
     morePartners: nextOf(partners?.pageInfo),
     conversations: new Map(),
   };
@@ -55,8 +57,13 @@ interface Page<Node> {
 /** A further page of partners. Who became active meanwhile has moved to the front already. */
 export function withMorePartners(mailbox: Mailbox, page: Page<PartnerPartsFragment>, cursor: string): Mailbox {
   const known = new Set(mailbox.partners.map((partner) => partner.id));
-  const further = page.nodes.filter((node) => !known.has(node.user.id)).map((node) => partnerOf(node, cursor));
-  return { ...mailbox, partners: [...mailbox.partners, ...further], morePartners: nextOf(page.pageInfo) };
+  const further = page.nodes.filter((node) => !known.has(node.user.id)).map(partnerOf);
+  return {
+    ...mailbox,
+    partners: [...mailbox.partners, ...further],
+    counts: counted(mailbox.counts, page.nodes, cursor),
+    morePartners: nextOf(page.pageInfo),
+  };
 }
 
 /** From now on, events about this conversation are kept. To be called before its first page is asked for. */
@@ -90,7 +97,7 @@ export interface Event {
 /** A message was sent, by this user or to this user. */
 export function withSent(mailbox: Mailbox, event: Event): Mailbox {
   const told = withMessage(withCounts(mailbox, event), event.conversationPartner.user.id, event.message);
-  const partner = partnerOf(event.conversationPartner, event.cursor);
+  const partner = partnerOf(event.conversationPartner);
   const known = told.partners.find(({ id }) => id === partner.id);
   if (known && known.lastMessage.sequence >= event.message.sequence) {
     return told;
@@ -114,25 +121,33 @@ export function withMessage(mailbox: Mailbox, partnerId: string, message: Messag
   return known ? withConversation(told, partnerId, { ...known, messages: merged(known.messages, [message]) }) : told;
 }
 
-/** The messages to show, oldest first. */
-export function shown({ messages, from }: Conversation): Message[] {
-  return [...messages.values()].filter(({ sequence }) => sequence >= from).sort((one, other) => one.sequence - other.sequence);
+/**
+ * The messages to show, oldest first, and how many of them follow on each other without a gap. What stands behind a gap came by
+ * another way than the events, which will fill it.
+ */
+export function shown({ messages, from }: Conversation): { messages: Message[]; gapless: number } {
+  const all = [...messages.values()].filter(({ sequence }) => sequence >= from).sort((one, other) => one.sequence - other.sequence);
+  // Sequence numbers count from 1, each one more than the one before.
+  const first = Math.max(from, 1);
+  const gap = all.findIndex(({ sequence }, index) => sequence !== first + index);
+  return { messages: all, gapless: gap === -1 ? all.length : gap };
 }
 
 function withCounts(mailbox: Mailbox, { cursor, conversationPartner, inbox }: Event): Mailbox {
   return {
     ...mailbox,
     unread: latest(mailbox.unread, { count: inbox.unreadCount, cursor }),
-    partners: mailbox.partners.map((partner) =>
-      partner.id === conversationPartner.user.id
-        ? { ...partner, unread: latest(partner.unread, { count: conversationPartner.unreadCount, cursor }) }
-        : partner,
-    ),
+    counts: counted(mailbox.counts, [conversationPartner], cursor),
   };
 }
 
+function counted(counts: Mailbox["counts"], partners: PartnerPartsFragment[], cursor: string): Mailbox["counts"] {
+  const told = partners.map(({ user, unreadCount }) => [user.id, latest(counts.get(user.id), { count: unreadCount, cursor })] as const);
+  return new Map([...counts, ...told]);
+}
+
 // Cursors of one user compare as text, in the order of what happened.
-const latest = (one: Count, other: Count) => (other.cursor > one.cursor ? other : one);
+const latest = (one: Count | undefined, other: Count) => (one && one.cursor >= other.cursor ? one : other);
 
 function merged(known: ReadonlyMap<number, Message>, messages: Message[]): ReadonlyMap<number, Message> {
   const all = new Map(known);
@@ -150,11 +165,6 @@ function withConversation(mailbox: Mailbox, partnerId: string, conversation: Con
   return { ...mailbox, conversations: new Map(mailbox.conversations).set(partnerId, conversation) };
 }
 
-const partnerOf = ({ user, unreadCount, lastMessage }: PartnerPartsFragment, cursor: string): Partner => ({
-  id: user.id,
-  name: user.username,
-  lastMessage,
-  unread: { count: unreadCount, cursor },
-});
+const partnerOf = ({ user, lastMessage }: PartnerPartsFragment): Partner => ({ id: user.id, name: user.username, lastMessage });
 
 const nextOf = (info: Page<unknown>["pageInfo"] | undefined) => (info?.hasNextPage ? info.endCursor : null);

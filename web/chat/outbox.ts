@@ -24,8 +24,14 @@ export class Outbox {
     }
   }
 
-  keep(outgoing: readonly Outgoing[]): void {
-    window.sessionStorage.setItem(this.#key, JSON.stringify(outgoing));
+  /** Whether they could be kept. */
+  keep(outgoing: readonly Outgoing[]): boolean {
+    try {
+      window.sessionStorage.setItem(this.#key, JSON.stringify(outgoing));
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 

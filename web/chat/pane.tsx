@@ -19,16 +19,20 @@ export function Pane({ account, place, nameOf }: Props) {
   // Whoever chose a partner goes on in that conversation; what is open from the start takes no focus.
   const [hasChosen, setHasChosen] = useState(false);
   const partners = useRef<HTMLElement>(null);
-  const drafts = useRef(new Map<string, string>());
   const name = (id: string) => mailbox?.partners.find((partner) => partner.id === id)?.name ?? nameOf(id);
   const choose = (partnerId: string) => {
     setHasChosen(true);
     account.open(partnerId);
   };
   const close = () => {
-    const before = open;
+    const before = CSS.escape(open ?? "");
     account.open(null);
-    requestAnimationFrame(() => partners.current?.querySelector<HTMLElement>(`[data-partner="${CSS.escape(before ?? "")}"]`)?.focus());
+    requestAnimationFrame(() => {
+      const list = partners.current;
+      // Whoever is not listed is left to the first who is.
+      const next = list?.querySelector<HTMLElement>(`[data-partner="${before}"]`) ?? list?.querySelector<HTMLElement>("button, input");
+      next?.focus();
+    });
   };
   const isOnline = link !== "away" && link !== "ended";
   return (
@@ -67,13 +71,14 @@ export function Pane({ account, place, nameOf }: Props) {
             name={name(open)}
             close={close}
             takesFocus={hasChosen}
-            drafts={drafts.current}
           />
         )}
       </div>
-      <p class="unseen" role="log" aria-live="polite" aria-label={`New messages to ${identity.name}`}>
-        {state.heard}
-      </p>
+      <div class="unseen" role="log" aria-live="polite" aria-label={`New messages to ${identity.name}`}>
+        {state.heard.map(({ id, text }) => (
+          <p key={id}>{text}</p>
+        ))}
+      </div>
     </section>
   );
 }
@@ -101,7 +106,12 @@ function Standing({ state, name }: { state: AccountState; name: string }) {
           <b>The server does not answer.</b> It is tried again. {queued}
         </p>
       )}
-      {state.problem && <p class="standing">{state.problem}</p>}
+      {state.waiting && state.link !== "lost" && (
+        <p class="standing">
+          <b>{state.waiting}</b> It is tried again. {queued}
+        </p>
+      )}
+      {state.problem && <p class="standing">{state.problem.message}</p>}
     </div>
   );
 }

@@ -1,4 +1,4 @@
-import type { Ref } from "preact";
+import type { RefObject } from "preact";
 import { useState } from "preact/hooks";
 import type { Account, AccountState } from "./account.ts";
 import { whenOf } from "./format.ts";
@@ -8,7 +8,7 @@ interface Props {
   account: Account;
   state: AccountState;
   choose: (partnerId: string) => void;
-  list: Ref<HTMLElement>;
+  list: RefObject<HTMLElement | null>;
 }
 
 /** Whoever is not in the list yet is found by their id. */
@@ -37,13 +37,23 @@ function NewPartner({ choose }: { choose: (partnerId: string) => void }) {
 }
 
 /** Everyone with whom the user has written, the latest first. */
-export function Partners({ account, state: { mailbox, open, link, problem }, choose, list }: Props) {
+export function Partners({ account, state: { mailbox, open, link, problem, waiting }, choose, list }: Props) {
+  const showMore = async () => {
+    const before = mailbox?.partners.length ?? 0;
+    await account.loadMorePartners();
+    requestAnimationFrame(() => {
+      // The button goes with the last page, and leaves its focus to the first who came.
+      if (document.activeElement === document.body) {
+        list.current?.querySelectorAll<HTMLElement>("[data-partner]")[before]?.focus();
+      }
+    });
+  };
   return (
     <nav class="partners" aria-label={`${account.identity.name}’s conversations`} ref={list}>
-      {!mailbox && link === "connecting" && problem === null && <p class="empty">Loading…</p>}
+      {!mailbox && link === "connecting" && !problem && !waiting && <p class="empty">Loading…</p>}
       {mailbox?.partners.length === 0 && <p class="empty">No conversations yet.</p>}
       <ul>
-        {mailbox?.partners.map(({ id, name, lastMessage, unread }) => (
+        {mailbox?.partners.map(({ id, name, lastMessage }) => (
           <li key={id}>
             <button type="button" data-partner={id} aria-current={id === open ? "true" : undefined} onClick={() => choose(id)}>
               <Avatar id={id} name={name} />
@@ -56,14 +66,14 @@ export function Partners({ account, state: { mailbox, open, link, problem }, cho
                   {lastMessage.sender.id === account.identity.id && "You: "}
                   <bdi>{lastMessage.content}</bdi>
                 </span>
-                <Unread count={unread.count} />
+                <Unread count={mailbox.counts.get(id)?.count ?? 0} />
               </span>
             </button>
           </li>
         ))}
       </ul>
       {mailbox?.morePartners && (
-        <button type="button" class="more" onClick={() => void account.loadMorePartners()}>
+        <button type="button" class="more" onClick={() => void showMore()}>
           Show more
         </button>
       )}

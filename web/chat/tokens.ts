@@ -1,4 +1,4 @@
-import { claimsOf, decoded, textOf } from "../shared/token.ts";
+import { decoded, identityOf } from "../shared/token.ts";
 
 /** Somebody who is signed in here, as their token says. */
 export interface Identity {
@@ -18,10 +18,17 @@ const key = "directmessages:chat:tokens";
 export function signedIn(): Identity[] {
   const given = tokensIn(window.location.hash);
   if (given.length > 0) {
-    window.sessionStorage.setItem(key, JSON.stringify(given));
+    try {
+      window.sessionStorage.setItem(key, JSON.stringify(given));
+    } catch {
+      // Where nothing can be kept, a reload of the page signs nobody in.
+    }
     window.history.replaceState(null, "", window.location.pathname + window.location.search);
   }
-  return stored().flatMap((token) => identityOf(token) ?? []);
+  return (given.length > 0 ? given : stored()).flatMap((token) => {
+    const { id, name, expiresAt = null } = identityOf(token) ?? {};
+    return id ? [{ token, id, name: name ?? id, expiresAt }] : [];
+  });
 }
 
 export function tokensIn(hash: string): string[] {
@@ -36,14 +43,4 @@ function stored(): string[] {
   } catch {
     return [];
   }
-}
-
-function identityOf(token: string): Identity | null {
-  const claims = claimsOf(token);
-  const id = textOf(claims?.sub);
-  if (!claims || !id) {
-    return null;
-  }
-  const name = textOf(claims.preferred_username) ?? textOf(claims.name) ?? id;
-  return { token, id, name, expiresAt: typeof claims.exp === "number" ? claims.exp * 1000 : null };
 }

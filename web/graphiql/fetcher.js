@@ -9,17 +9,20 @@ export function graphqlFetcher(token) {
     for (const [name, value] of Object.entries(typed ?? {})) {
       headers.set(name, value);
     }
-    const request = { query, variables, operationName };
-    return isSubscription(request) ? subscribe(request, headers) : post(request, headers);
+    const operation = operationOf(query, operationName);
+    const request = { query, variables, operationName: operation ? operation.name?.value : operationName };
+    return operation?.operation === "subscription" ? subscribe(request, headers) : post(request, headers);
   };
 }
 
-function isSubscription({ query, operationName }) {
+// For a moment after another tab was chosen, GraphiQL still names the operation of the tab before.
+function operationOf(query, operationName) {
   try {
-    return getOperationAST(parse(query), operationName)?.operation === "subscription";
+    const document = parse(query);
+    return getOperationAST(document, operationName) ?? getOperationAST(document);
   } catch {
     // The server says better what is wrong with the document.
-    return false;
+    return null;
   }
 }
 
@@ -57,7 +60,8 @@ function subscribe(request, headers) {
       return {
         unsubscribe() {
           stop();
-          client.dispose();
+          // It fails where no socket could be opened, which needs no closing.
+          Promise.resolve(client.dispose()).catch(() => {});
         },
       };
     },

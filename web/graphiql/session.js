@@ -1,4 +1,4 @@
-import { claimsOf, decoded, notAToken, textOf } from "../shared/token.ts";
+import { decoded, identityOf, notAToken } from "../shared/token.ts";
 
 // The token lives in sessionStorage: it survives a reload, ends with the tab, and two users in two tabs do not meet.
 const key = "directmessages:token";
@@ -27,26 +27,15 @@ export function signOut() {
   window.location.reload();
 }
 
-// Who the token says that the user is. Only the server can tell whether that is true.
 export function currentSession() {
   const token = window.sessionStorage.getItem(key);
-  const claims = token && claimsOf(token);
-  if (!claims) {
-    return null;
-  }
-  const id = textOf(claims.sub);
-  return {
-    token,
-    id,
-    name: textOf(claims.preferred_username) ?? textOf(claims.name) ?? id ?? "an unnamed user",
-    isService: claims.role === "service",
-    expiresAt: typeof claims.exp === "number" ? claims.exp * 1000 : null,
-  };
+  const identity = token && identityOf(token);
+  return identity ? { ...identity, name: identity.name ?? "an unnamed user" } : null;
 }
 
 function storeToken(text) {
   const token = text.trim().replace(/^(authorization:\s*)?bearer\s+/i, "").replace(/^(["'])(.*)\1$/, "$2");
-  if (!claimsOf(token)) {
+  if (!identityOf(token)) {
     return notAToken;
   }
   window.sessionStorage.setItem(key, token);

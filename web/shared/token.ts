@@ -1,5 +1,14 @@
-/** What a token says of its user. Only the server can tell whether that is true. */
-export interface Claims {
+/** Whom a token names, as it says itself. Only the server can tell whether that is true. */
+export interface Identity {
+  token: string;
+  id: string | null;
+  name: string | null;
+  isService: boolean;
+  /** In milliseconds, as the browser's clock counts; null where the token does not say. */
+  expiresAt: number | null;
+}
+
+interface Claims {
   sub?: unknown;
   exp?: unknown;
   preferred_username?: unknown;
@@ -9,7 +18,23 @@ export interface Claims {
 
 export const notAToken = "That is not a token: a JWT is three parts joined by dots, like eyJhbGciOi….eyJzdWIiOi….c2lnbmF0….";
 
-export function claimsOf(token: string): Claims | null {
+/** Null where it is not a token. */
+export function identityOf(token: string): Identity | null {
+  const claims = claimsOf(token);
+  if (!claims) {
+    return null;
+  }
+  const id = textOf(claims.sub);
+  return {
+    token,
+    id,
+    name: textOf(claims.preferred_username) ?? textOf(claims.name) ?? id,
+    isService: claims.role === "service",
+    expiresAt: typeof claims.exp === "number" ? claims.exp * 1000 : null,
+  };
+}
+
+function claimsOf(token: string): Claims | null {
   const parts = token.split(".");
   const [, payload] = parts;
   if (parts.length !== 3 || !payload || !parts.every((part) => /^[\w-]+$/.test(part))) {
@@ -25,7 +50,7 @@ export function claimsOf(token: string): Claims | null {
 }
 
 /** A claim that is a text with something in it. */
-export function textOf(claim: unknown): string | null {
+function textOf(claim: unknown): string | null {
   return typeof claim === "string" && claim !== "" ? claim : null;
 }
 
