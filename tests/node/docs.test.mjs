@@ -104,7 +104,10 @@ test('every command of the pages runs, or has a reason why not', { timeout: 120_
   }
 });
 
-/** The blocks of a page in one shell, in their order; those that are servers run until the next server, or the end. */
+/**
+ * The blocks of a page in one shell, in their order. Those that are servers have a terminal of their own, which knows only what the
+ * blocks that set things up (`export …`) do anew in it, and run until the next server, or the end.
+ */
 async function runAll(t, commands) {
   const folder = await mkdtemp(join(tmpdir(), 'directmessages-docs-'));
   t.after(() => rm(folder, { recursive: true }));
@@ -113,10 +116,13 @@ async function runAll(t, commands) {
   await writeFile(join(folder, 'cargo'), cargo);
   await chmod(join(folder, 'cargo'), 0o755);
   const port = await freePort();
+  await writeFile(join(folder, 'setup.sh'), '');
   const script = commands.map(({ name, source }) =>
     name === 'server'
-      ? `stop\n{\nexec ${source}} >>served 2>&1 &\nserved=$!\nuntil curl -sf "$SERVER_URL/health/ready" >/dev/null; do kill -0 $served; sleep 0.1; done\n`
-      : source,
+      ? `stop\nenv -u JWT_SECRET bash -euc '. ./setup.sh; exec ${source.trim()}' >>served 2>&1 &\nserved=$!\nuntil curl -sf "$SERVER_URL/health/ready" >/dev/null; do kill -0 $served; sleep 0.1; done\n`
+      : /^export /m.test(source)
+        ? `cat >setup.sh <<'SETUP'\n${source}SETUP\n. ./setup.sh`
+        : source,
   );
   const stop = 'served=\nstop() { [ -z "$served" ] || { kill $served; wait $served || true; served=; }; }\ntrap stop EXIT\n';
   await writeFile(join(folder, 'all.sh'), stop + script.join('\n'));

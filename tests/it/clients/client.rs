@@ -3,6 +3,7 @@ use std::{env, error::Error, time::Duration};
 use futures_util::{SinkExt as _, StreamExt as _};
 use graphql_client::{GraphQLQuery, Response};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     connect_async,
     tungstenite::{ClientRequestBuilder, Message},
@@ -10,6 +11,8 @@ use tokio_tungstenite::{
 
 type Failure = Box<dyn Error + Send + Sync>;
 type DateTime = String;
+
+const SILENCE: Duration = Duration::from_secs(45);
 
 macro_rules! operations {
     ($($name:ident),*) => {$(
@@ -34,22 +37,49 @@ impl Client {
         Ok(())
     }
 
-    /// The data; a token that has ended is 401, and worth one more try with another.
+    /// The data. A token that has ended is worth another; no answer, 429 and 503 a few more tries with the same.
     async fn ask<Q: GraphQLQuery>(&mut self, of: Q::Variables) -> Result<Q::ResponseData, Failure> {
         let body = serde_json::to_value(Q::build_query(of))?;
         let url = format!("{}/graphql", self.server);
-        let post = |token: &str| self.http.post(&url).bearer_auth(token).json(&body).send();
-        let mut response = post(&self.token).await?;
-        if response.status() == 401 {
-            self.refresh().await?;
+        let (mut tries, mut refused) = (0, false);
+        let response = loop {
             let post = self.http.post(&url).bearer_auth(&self.token);
-            response = post.json(&body).send().await?;
-        }
+            let sent = post.json(&body).send().await;
+            let status = sent.as_ref().map_or(503, |answer| answer.status().as_u16());
+            if status == 401 && !refused {
+                refused = true;
+                self.refresh().await?;
+                continue;
+            }
+            if !matches!(status, 429 | 503) || tries == 5 {
+                break sent?;
+            }
+            let after = sent.ok().and_then(|answer| {
+                let after = answer.headers().get("retry-after")?.to_str().ok()?;
+                after.parse().ok()
+            });
+            tokio::time::sleep(Duration::from_secs(after.unwrap_or(1 << tries))).await;
+            tries += 1;
+        };
         let answer: Response<Q::ResponseData> = response.json().await?;
         match (answer.data, answer.errors) {
             (Some(data), None) => Ok(data),
             (_, errors) => Err(format!("{errors:?}").into()),
         }
+    }
+
+    /// The lists, and the cursor from which to listen.
+    async fn begin(
+        &mut self,
+        partner: &str,
+        say: &impl Fn(&str),
+    ) -> Result<Option<String>, Failure> {
+        let partner = partner.to_owned();
+        let start = self.ask::<Start>(start::Variables { partner }).await?;
+        let unread = start.inbox.map_or(0, |inbox| inbox.unread_count);
+        let messages = start.conversation.map_or(0, |page| page.nodes.len());
+        say(&format!("{unread} unread, {messages} messages"));
+        Ok(start.signal_cursor)
     }
 
     /// Listens on one connection until it ends, and moves the cursor with every event.
@@ -66,7 +96,8 @@ impl Client {
         let token = format!("Bearer {}", self.token);
         let hello = json!({ "type": "connection_init", "payload": { "authorization": token } });
         socket.send(Message::text(hello.to_string())).await?;
-        while let Some(message) = socket.next().await {
+        // The server says something every 20 seconds: a connection that is silent for longer is dead.
+        while let Some(message) = timeout(SILENCE, socket.next()).await? {
             let Message::Text(text) = message? else {
                 continue;
             };
@@ -88,7 +119,7 @@ impl Client {
                     continue;
                 }
                 // CURSOR_EXPIRED, for one, says to start again.
-                Some("error") => panic!("the subscription is refused: {message}"),
+                Some("error") => return Err(message["payload"].to_string().into()),
                 _ => continue,
             };
             socket.send(Message::text(answer.to_string())).await?;
@@ -111,14 +142,7 @@ pub(crate) async fn chat(
         http,
     };
     client.refresh().await?;
-    let start = client
-        .ask::<Start>(start::Variables {
-            partner: partner.clone(),
-        })
-        .await?;
-    let unread = start.inbox.map_or(0, |inbox| inbox.unread_count);
-    let messages = start.conversation.map_or(0, |page| page.nodes.len());
-    say(&format!("{unread} unread, {messages} messages"));
+    let mut after = client.begin(&partner, &say).await?;
 
     let input = read_conversation::ReadConversationInput {
         partner_id: partner.clone(),
@@ -131,7 +155,7 @@ pub(crate) async fn chat(
     say(&format!("{count} read"));
 
     let input = send_message::SendMessageInput {
-        recipient_id: partner,
+        recipient_id: partner.clone(),
         content: "Hello".to_owned(),
         client_message_id: Some(uuid::Uuid::new_v4().to_string()),
     };
@@ -139,11 +163,14 @@ pub(crate) async fn chat(
         .ask::<SendMessage>(send_message::Variables { input })
         .await?;
 
-    let mut after = start.signal_cursor;
     loop {
-        // Cut off, or the token has ended (4403): on from the last cursor.
-        if let Err(error) = client.listen(&mut after, &say).await {
-            eprintln!("{error}");
+        match client.listen(&mut after, &say).await {
+            Err(error) if error.to_string().contains("\"code\":\"CURSOR_EXPIRED\"") => {
+                after = client.begin(&partner, &say).await?;
+            }
+            // Cut off, or the token has ended (4403): on from the last cursor.
+            Err(error) => eprintln!("{error}"),
+            Ok(()) => {}
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
