@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { codegen } from '@graphql-codegen/core';
@@ -12,11 +12,18 @@ import * as typedDocumentNode from '@graphql-codegen/typed-document-node';
 import * as typescript from '@graphql-codegen/typescript';
 import * as typescriptOperations from '@graphql-codegen/typescript-operations';
 import { buildASTSchema, isObjectType, parse, TypeInfo, validate, visit, visitWithTypeInfo } from 'graphql';
+import { blocks } from './blocks.mjs';
 import { schemaText } from './support.mjs';
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
-const plugins = { typescript, typescriptOperations, typedDocumentNode };
-const config = { scalars: { DateTime: 'string' }, strictScalars: true, useTypeImports: true };
+const plugins = {
+  typescript,
+  'typescript-operations': typescriptOperations,
+  'typed-document-node': typedDocumentNode,
+};
+// What docs/client.md tells its readers to write.
+const [{ source }] = (await blocks('client.md')).filter(({ name }) => name === 'codegen.json');
+const { config, generates } = JSON.parse(source);
 
 test('the sample operations are valid and use every field of the schema', async () => {
   const schema = buildASTSchema(parse(schemaText()));
@@ -56,18 +63,19 @@ const operations = async () => parse(await readFile(here('operations.graphql'), 
 async function compile(schema) {
   const folder = await mkdtemp(join(tmpdir(), 'directmessages-codegen-'));
   try {
-    const generate = (filename, documents, ...names) =>
-      codegen({
+    const documents = [{ location: 'operations.graphql', document: await operations() }];
+    for (const [path, output] of Object.entries(generates)) {
+      const filename = basename(path);
+      const text = await codegen({
         filename,
         schema,
         documents,
         config,
-        plugins: names.map((name) => ({ [name]: {} })),
+        plugins: output.plugins.map((name) => ({ [name]: {} })),
         pluginMap: plugins,
-      }).then((text) => writeFile(join(folder, filename), text));
-    await generate('schema.ts', [], 'typescript');
-    const documents = [{ location: 'operations.graphql', document: await operations() }];
-    await generate('operations.ts', documents, 'typescriptOperations', 'typedDocumentNode');
+      });
+      await writeFile(join(folder, filename), text);
+    }
     await copyFile(here('usage.ts'), join(folder, 'usage.ts'));
     await symlink(here('node_modules'), join(folder, 'node_modules'));
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
