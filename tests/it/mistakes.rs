@@ -131,7 +131,7 @@ fn a_single_mistake_says_what_to_give() {
         );
     }
     let before = told(
-        &["--lisen", "serve", "--send-rate", "-1"],
+        &["--lisen", "serve", "--send-rate", "many"],
         &[("JWT_SECRET", SECRET)],
     );
     let before = mistakes(&before);

@@ -151,7 +151,7 @@ test('from nothing to a client that runs, by the commands of the page', patience
 test('every program of the page is run, or is part of one that is', async () => {
   const named = (await blocks('client.md')).flatMap(({ name }) => name ?? []);
   const parts = ['tokens.mjs', 'session.mjs', 'socket.mjs', 'relay.config.json', 'relay.sh', 'documents.js', 'client.graphql', 'client.rs'];
-  parts.push('demo', 'tokens', 'install', 'client');
+  parts.push('demo', 'tokens', 'install', 'client', 'codegen', 'codegen.json');
   assert.deepEqual(named.toSorted(), [...Object.keys(programs), ...parts].toSorted());
 });
 
