@@ -67,7 +67,7 @@ async fn every_statement_says_where_its_rows_are() {
     let log = Log {
         database: &database.name,
     };
-    let served = Reading::of(log.statements());
+    let serving = Reading::of(log.statements());
     server.stop().await;
     let expected = [
         "INSERT conversation_partner",
@@ -81,12 +81,12 @@ async fn every_statement_says_where_its_rows_are() {
         "UPDATE message",
     ];
     assert_eq!(
-        served.used,
+        serving.used,
         expected.map(str::to_owned).into(),
         "everything was used"
     );
     assert_eq!(
-        served.remarks,
+        serving.remarks,
         fan_outs().union(&look_ups()).cloned().collect()
     );
     // What is older than a second is pruned.
