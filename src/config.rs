@@ -17,7 +17,7 @@ mod upkeep;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     bus::Bus,
@@ -62,9 +62,11 @@ impl Cli {
     #[must_use]
     pub fn read(check: impl FnOnce(&Command) -> Vec<Mistake>) -> Self {
         let given: Vec<_> = std::env::args_os().collect();
-        let command = given.get(1).map_or_else(String::new, |command| {
-            format!("{} ", command.to_string_lossy())
-        });
+        let known = Self::command();
+        // Whatever else stands there may hold a secret.
+        let command = given.get(1).and_then(|name| known.find_subcommand(name));
+        let command =
+            command.map_or_else(String::new, |command| format!("{} ", command.get_name()));
         match mistakes::read(given, check) {
             Ok(cli) => cli,
             Err(Refusal::Clap(error)) => error.exit(),
@@ -194,6 +196,10 @@ impl Serve {
         let mut found = self.database.contradictions();
         found.extend(self.bus.contradictions());
         found.extend(self.keys.contradictions());
+        if self.listen.port() != 0 && self.observing.metrics_listen == Some(self.listen) {
+            let told = "--metrics-listen (METRICS_LISTEN) is the address of --listen (LISTEN): give another, which the public does not reach";
+            found.push(Mistake::new(&["metrics-listen", "listen"], told));
+        }
         found
     }
 
@@ -380,9 +386,10 @@ impl Bounds {
     }
 }
 
-/// What a group's flags say where none is given.
+/// What a group's flags say where none is given, and whatever the environment says.
 fn defaults<T: Args>() -> T {
-    let command = T::augment_args(clap::Command::new("defaults").no_binary_name(true));
+    let command = T::augment_args(clap::Command::new("defaults").no_binary_name(true))
+        .mut_args(|arg| arg.env(None::<&str>));
     let matches = command.get_matches_from([] as [&str; 0]);
     T::from_arg_matches(&matches).expect("every setting here has a default")
 }

@@ -67,6 +67,16 @@ pub enum ServeError {
         #[source]
         error: http::ManifestError,
     },
+    /// Nobody can listen where metrics are to be.
+    #[error(
+        "cannot listen on {address} for metrics: {error}; give another by --metrics-listen (METRICS_LISTEN)"
+    )]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The listener broke.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -135,7 +145,10 @@ pub async fn serve(
     let metrics = Metrics::default();
     // A port in use is told before anything is served.
     let asked = match settings.observing.metrics_listen {
-        Some(address) => Some(TcpListener::bind(address).await?),
+        Some(address) => {
+            let taken = |error| ServeError::Metrics { address, error };
+            Some(TcpListener::bind(address).await.map_err(taken)?)
+        }
         None => None,
     };
     let store = open_store(&settings.database, !settings.no_migrate).await?;

@@ -96,7 +96,13 @@ impl fmt::Debug for DatabaseUrl {
             return f.write_str(self.text.split('?').next().unwrap_or_default());
         }
         let (scheme, rest) = self.text.split_once("://").unwrap_or_default();
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        let (rest, after) = rest.split_at(end);
+        // So may these be in a password, whose beginning is then taken for a port.
+        let may_be_user = after.starts_with('#') || !rest.contains('/');
+        if may_be_user && after.contains('@') && !rest.contains('@') {
+            return write!(f, "{scheme}://…");
+        }
         // A slash in a password ends the address for the driver, and not for whoever wrote it: after the last @ there is none.
         let hosts = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
         write!(f, "{scheme}://{hosts}")

@@ -25,10 +25,10 @@ pub struct Keys {
     #[arg(long, env = "JWT_JWKS_URL", hide_env_values = true, value_name = "URL")]
     pub jwt_jwks_url: Option<JwksUrl>,
     /// Only tokens with this `iss` are believed.
-    #[arg(long, env = "JWT_ISSUER")]
+    #[arg(long, env = "JWT_ISSUER", value_parser = parse_name)]
     pub jwt_issuer: Option<String>,
     /// Only tokens with this `aud` are believed.
-    #[arg(long, env = "JWT_AUDIENCE")]
+    #[arg(long, env = "JWT_AUDIENCE", value_parser = parse_name)]
     pub jwt_audience: Option<String>,
     /// Seconds until the public keys are read again, files and JWKS.
     #[arg(long, env = "JWT_REFRESH", default_value = "300", value_parser = parse_seconds)]
@@ -97,4 +97,12 @@ impl Keys {
             key_tries: self.jwt_key_tries,
         }
     }
+}
+
+/// What a claim has to be; an empty one would refuse every token.
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty: give what your tokens hold, or leave it out".to_owned());
+    }
+    Ok(text.to_owned())
 }

@@ -107,12 +107,20 @@ impl Reading {
         let flag = name.strip_prefix("--").unwrap_or_default();
         let known = find(&self.command, flag).cloned();
         match (error.kind(), known) {
-            (ErrorKind::UnknownArgument, _) if self.left_out.insert(name.to_owned()) => {
+            (ErrorKind::UnknownArgument, known) if self.left_out.insert(name.to_owned()) => {
                 let meant = match error.get(ContextKind::SuggestedArg) {
-                    Some(ContextValue::String(meant)) => format!(": did you mean {meant}?"),
-                    _ => ": see --help for what there is".to_owned(),
+                    _ if known.is_some() => "give it after the command that takes it".to_owned(),
+                    Some(ContextValue::String(meant)) => format!("did you mean {meant}?"),
+                    _ => "see --help for what there is".to_owned(),
                 };
-                let told = format!("{name} is not known here{meant}");
+                // What stands there without a flag may be a secret whose flag was forgotten.
+                let what = if name.starts_with('-') {
+                    name
+                } else {
+                    "an argument without a flag"
+                };
+                let told = format!("{what} is not known here: {meant}");
+                self.left_out.insert(flag.to_owned());
                 self.mistakes.push(Mistake::new(&[flag], told));
                 self.without(name, !flag.is_empty());
                 Pass::On

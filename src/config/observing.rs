@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use axum::http::Uri;
 use clap::Args;
 
 use super::parse::{parse_address, parse_switch};
@@ -19,7 +20,7 @@ pub struct Observing {
     #[arg(long, env = "METRICS_LISTEN", value_name = "ADDRESS", value_parser = parse_address)]
     pub metrics_listen: Option<SocketAddr>,
     /// Where traces are sent by OTLP over HTTP, as `http://localhost:4318`. Without it there are none.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL", value_parser = parse_endpoint)]
     pub otlp_endpoint: Option<String>,
     /// What traces call this server.
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "directmessages")]
@@ -40,4 +41,19 @@ impl Default for Observing {
     fn default() -> Self {
         super::defaults()
     }
+}
+
+/// A collector's address; nothing is none.
+fn parse_endpoint(text: &str) -> Result<String, String> {
+    let mut schemes = ["http://", "https://"].iter();
+    let rest = schemes.find_map(|scheme| text.strip_prefix(scheme));
+    let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    let is_address = text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
+    if text.is_empty() || (names_host && is_address) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "give http://HOST:PORT or https://HOST, as http://localhost:4318, or leave it out"
+            .to_owned(),
+    )
 }

@@ -87,7 +87,9 @@ impl Error {
     /// Logs an internal error, once. The request's span has the id that the client is told in place of the cause.
     pub fn log(&self) {
         if self.code == ErrorCode::Internal {
-            tracing::error!(cause = ?self.cause, "a request failed: {}", self.message);
+            // As people read it: PostgreSQL's own form holds the row that it refused, with the message's content.
+            let cause = self.cause.as_ref().map(tracing::field::display);
+            tracing::error!(cause, "a request failed: {}", self.message);
         }
     }
 }

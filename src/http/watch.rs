@@ -286,6 +286,13 @@ impl Drop for Watch {
         if self.handed_over {
             return;
         }
+        if std::thread::panicking() {
+            self.outcome = ErrorCode::Internal.name().into();
+            // Over a socket there is none, and a stream's was told when it began.
+            if self.connection.is_none() {
+                self.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        }
         let took = self.began.elapsed();
         let kind = kind_of(self.kind);
         let request = observe::Request {

@@ -37,7 +37,9 @@ pub(crate) async fn serve(
         }
     };
     let router = Router::new().route("/metrics", routing::get(answer));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    // A request that is half sent is not waited for.
+    tokio::select! {
+        ended = axum::serve(listener, router) => ended,
+        () = shutdown.cancelled_owned() => Ok(()),
+    }
 }

@@ -56,19 +56,28 @@ pub fn start(
     let spans = Targets::new()
         .with_target("traces", LevelFilter::INFO)
         .with_target("sea_orm", LevelFilter::INFO);
-    let layer = provider.as_ref().map(|provider| {
-        tracing_opentelemetry::layer()
+    let lines = tracing_subscriber::registry().with(lines.with_filter(filter));
+    if let Some(provider) = &provider {
+        let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("directmessages"))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
             .with_level(false)
             .with_tracked_inactivity(false)
-            .with_filter(spans)
-    });
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(layer)
-        .init();
+            .with_filter(spans);
+        lines.with(layer).init();
+    } else {
+        lines.init();
+    }
+    if format == Format::Json {
+        // A line like every other. Why it panicked is logged where it is caught.
+        std::panic::set_hook(Box::new(|panic| {
+            tracing::error!(
+                location = panic.location().map(tracing::field::display),
+                "a panic"
+            );
+        }));
+    }
     Ok(Traces(provider))
 }

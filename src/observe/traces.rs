@@ -1,6 +1,9 @@
 //! Traces by OTLP over HTTP, by the client and the TLS that the server has already.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use axum::{
     body::Bytes,
@@ -49,6 +52,7 @@ pub(super) fn provider(endpoint: &str, service: &str) -> Result<SdkTracerProvide
     let courier = Courier {
         client: Client::builder(TokioExecutor::new()).build(connector),
         runtime: Handle::current(),
+        arrives: AtomicBool::new(true),
     };
     let exporter = SpanExporter::builder()
         .with_http()
@@ -58,6 +62,8 @@ pub(super) fn provider(endpoint: &str, service: &str) -> Result<SdkTracerProvide
         .build()?;
     let resource = Resource::builder().with_service_name(service.to_owned());
     Ok(SdkTracerProvider::builder()
+        // A batch has as many as commands, which WRITE_BATCH bounds; OpenTelemetry itself would keep 128.
+        .with_max_links_per_span(u32::MAX)
         .with_resource(resource.build())
         .with_batch_exporter(exporter)
         .build())
@@ -68,6 +74,26 @@ pub(super) fn provider(endpoint: &str, service: &str) -> Result<SdkTracerProvide
 struct Courier {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
+    /// Whether the last traces arrived, so that the log tells of it once.
+    arrives: AtomicBool,
+}
+
+impl Courier {
+    fn tell(&self, sent: &Result<Response<Bytes>, HttpError>) {
+        let wrong = match sent {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(response.status().to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if self.arrives.swap(wrong.is_none(), Ordering::Relaxed) == wrong.is_none() {
+            return;
+        }
+        if let Some(error) = wrong {
+            tracing::warn!(%error, "traces do not arrive: see OTEL_EXPORTER_OTLP_ENDPOINT");
+        } else {
+            tracing::info!("traces arrive again");
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -82,7 +108,13 @@ impl HttpClient for Courier {
         };
         // The timer, too, is the runtime's.
         let sent = async { tokio::time::timeout(PATIENCE, sent).await };
-        self.runtime.spawn(sent).await??
+        let sent = match self.runtime.spawn(sent).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(late)) => Err(late.into()),
+            Err(error) => Err(error.into()),
+        };
+        self.tell(&sent);
+        sent
     }
 }
 

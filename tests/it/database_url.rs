@@ -30,6 +30,8 @@ fn an_address_is_shown_without_what_may_be_a_password() {
             "postgres://one/chat",
         ),
         ("postgres://ann:1/hidden@one/chat", "postgres://one/chat"),
+        ("postgres://ann:12#hidden@one/chat", "postgres://…"),
+        ("postgres://ann:12?hidden@one/chat", "postgres://…"),
         ("postgres://one?password=hidden", "postgres://one"),
         ("postgres://one/chat", "postgres://one/chat"),
         ("sqlite:/a@b/chat.db?mode=rwc", "sqlite:/a@b/chat.db"),

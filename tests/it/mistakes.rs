@@ -210,3 +210,90 @@ fn a_key_that_may_not_be_read_is_told_with_the_rest() {
     assert_eq!(mistakes(&told).len(), 3, "{told}");
     assert_eq!(told.matches("Is a directory").count(), 2, "{told}");
 }
+
+#[test]
+fn what_stands_in_the_wrong_place_is_not_repeated() {
+    let before = told(&["--jwt-secret=hidden", "serve"], &[]);
+    let lines = mistakes(&before);
+    assert_eq!(lines.len(), 1, "a key was given: {before}");
+    assert!(
+        lines[0].contains("--jwt-secret is not known here: give it after"),
+        "{before}"
+    );
+    let url = "postgres://ann:hidden@one/chat";
+    let stray = told(&["serve", url], &[("JWT_SECRET", SECRET)]);
+    assert_eq!(mistakes(&stray).len(), 1, "{stray}");
+    assert!(stray.contains("an argument without a flag"), "{stray}");
+}
+
+#[test]
+fn an_empty_claim_and_a_collector_without_a_host_are_refused() {
+    for (variable, value, holds) in [
+        ("JWT_ISSUER", "", "or leave it out"),
+        ("JWT_AUDIENCE", "", "or leave it out"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "hidden:4318",
+            "http://localhost:4318",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://",
+            "http://localhost:4318",
+        ),
+        ("METRICS_LISTEN", "127.0.0.1:8000", "give another"),
+    ] {
+        let told = told(&["serve"], &[("JWT_SECRET", SECRET), (variable, value)]);
+        let mistakes = mistakes(&told);
+        assert_eq!(mistakes.len(), 1, "{told}");
+        assert!(
+            mistakes[0].contains(variable) && mistakes[0].contains(holds),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn metrics_at_a_port_in_use_are_told_with_their_flag() {
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listening.local_addr().unwrap();
+    let address = taken.to_string();
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        &address,
+    ];
+    let output = program(&arguments)
+        .env("JWT_SECRET", SECRET)
+        .output()
+        .unwrap();
+    drop(listening);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains(&address) && told.contains("METRICS_LISTEN"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_takes_nothing_of_what_is_for_serve() {
+    let port = free_port().to_string();
+    let place = folder().join(format!("demo-{}", uuid::Uuid::new_v4().simple()));
+    let mut command = program(&["dev", "--port", &port, "--folder", place.to_str().unwrap()]);
+    command.envs(
+        ["JWT_SECRET", "NATS_URL", "METRICS_LISTEN", "WRITE_BATCH"].map(|name| (name, "hidden")),
+    );
+    let listen = format!("127.0.0.1:{port}");
+    let mut process = Process::start(command, listen.parse().unwrap());
+    process.ready().await;
+    process.signal("TERM");
+    assert!(process.ended().await, "{}", process.printed());
+    assert!(
+        !process.printed().contains("hidden"),
+        "{}",
+        process.printed()
+    );
+}

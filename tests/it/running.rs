@@ -61,7 +61,8 @@ fn seconds(pick: impl Fn(&Serve) -> Duration) -> u64 {
 /// How long stopping may take, whoever stops it.
 fn stopping() -> u64 {
     let requests = seconds(|serve| serve.bounds.sockets.shutdown_timeout);
-    requests + 2 * seconds(|serve| serve.bounds.write_timeout)
+    // The connections of two pools take 2 s each at most, the last traces 5 s.
+    requests + 2 * seconds(|serve| serve.bounds.write_timeout) + 2 * 2 + 5
 }
 
 #[test]

@@ -94,7 +94,11 @@ fn look(file: &Path) -> (bool, Vec<Finding>) {
         vec![there]
     };
     for path in needed {
-        if let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK) {
+        let mut used = Access::READ_OK | Access::WRITE_OK;
+        if path.is_dir() {
+            used |= Access::EXEC_OK;
+        }
+        if let Err(error) = access(path, used) {
             let told = format!(
                 "{} cannot be read and written: {error}; see to it that the server's user may use both the file and its folder",
                 path.display()

@@ -193,3 +193,26 @@ async fn a_defect_is_found_in_the_log_by_the_id_in_the_answer() {
     drop(process);
     database.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_database_refuses_is_logged_without_its_content() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let process = Process::serve(&database, &JSON).await;
+    let (ann, _ben) = (process.user("ann").await, process.user("ben").await);
+    database
+        .execute("ALTER TABLE message ADD CONSTRAINT refuses CHECK (content NOT LIKE 'marker%')")
+        .await;
+    let query = "mutation Refused { sendMessage(input: { recipientId: \"ben\", content: \"marker in content\" }) { message { id } } }";
+    let answer = ann.ask(query, json!({})).await;
+    let code = &answer.body["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "INTERNAL", "{:?}", answer.body);
+    line_of(&process, "Refused").await;
+    let printed = process.printed();
+    let told = printed
+        .lines()
+        .any(|line| line.contains("a request failed") && line.contains("refuses"));
+    assert!(told, "{printed}");
+    assert!(!printed.contains("marker"), "{printed}");
+    drop(process);
+    database.finish().await;
+}

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::{
     harness::{
         Fixture as _,
-        database::Kind,
+        database::{Kind, TestDatabase},
         events::EventStream,
+        process::Process,
         server::{TestServer, client},
         socket::Socket,
         until,
@@ -54,6 +56,12 @@ impl Samples {
     }
 
     fn assert(&self, name: &str, labels: &[&str], expected: f64) {
+        let typed = name.trim_end_matches("_count").trim_end_matches("_sum");
+        assert!(
+            self.text.contains(&format!("# TYPE {typed} ")),
+            "there is no {name}:\n{}",
+            self.text
+        );
         let told = self.sum(name, labels);
         assert!(
             self.is(name, labels, expected),
@@ -215,6 +223,19 @@ async fn metrics_are_never_at_the_public_address() {
     let url = format!("http://127.0.0.1:{port}/graphql");
     assert_eq!(server.http.get(url).send().await.unwrap().status(), 404);
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_half_sent_does_not_keep_the_server_from_ending() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut process = Process::serve(&database, &["--metrics-listen", &address]).await;
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    half.write_all(b"GET /m").await.unwrap();
+    process.signal("TERM");
+    assert!(process.ended().await, "{}", process.printed());
+    drop(half);
+    database.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,8 @@ use crate::harness::{Fixture as _, database::Kind, tool};
 
 /// Names that Prometheus makes itself.
 const ITS_OWN: [&str; 1] = ["up"];
-const FUNCTIONS: &str = "sum by min max rate increase histogram_quantile count on label_values";
+const FUNCTIONS: &str =
+    "sum by min max rate increase histogram_quantile count on or unless offset label_values";
 
 #[test]
 fn the_alerts_are_well_formed_and_do_what_they_say() {

@@ -10,12 +10,15 @@ use prost::Message as _;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::harness::{
-    Fixture as _,
-    database::{Kind, TestDatabase},
-    process::Process,
-    server::client,
-    until,
+use crate::{
+    harness::{
+        Fixture as _, SECRET,
+        database::{Kind, TestDatabase},
+        process::{Process, program},
+        server::client,
+        until,
+    },
+    support::free_port,
 };
 
 type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
@@ -130,4 +133,40 @@ async fn a_trace_goes_from_the_client_to_the_statements_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_goes_from_the_client_to_the_statements_on_postgres() {
     traces(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_takes_nothing_is_told_of_once() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let port = free_port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let mut command = program(&[
+        "serve",
+        "--jwt-secret",
+        SECRET,
+        "--otlp-endpoint",
+        &endpoint,
+    ]);
+    let listen = format!("127.0.0.1:{}", free_port());
+    command.args(["--listen", &listen, "--database-url", &database.url]);
+    command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let mut process = Process::start(command, listen.parse().unwrap());
+    process.ready().await;
+    process.user("ann").await;
+    until("it is told of", async || {
+        process
+            .printed()
+            .contains("traces do not arrive: see OTEL_EXPORTER_OTLP_ENDPOINT")
+    })
+    .await;
+    process.user("ben").await;
+    process.signal("TERM");
+    assert!(process.ended().await, "{}", process.printed());
+    let printed = process.printed();
+    assert_eq!(
+        printed.matches("traces do not arrive").count(),
+        1,
+        "{printed}"
+    );
+    database.finish().await;
 }
