@@ -1,10 +1,9 @@
 use std::net::SocketAddr;
 
-use axum::http::Uri;
 use clap::Args;
 
 use super::parse::{parse_address, parse_switch};
-use crate::observe::Format;
+use crate::observe::{Format, parse_endpoint};
 
 /// What an operator sees.
 #[derive(Clone, Debug, Args)]
@@ -41,19 +40,4 @@ impl Default for Observing {
     fn default() -> Self {
         super::defaults()
     }
-}
-
-/// A collector's address; nothing is none.
-fn parse_endpoint(text: &str) -> Result<String, String> {
-    let mut schemes = ["http://", "https://"].iter();
-    let rest = schemes.find_map(|scheme| text.strip_prefix(scheme));
-    let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
-    let is_address = text.parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
-    if text.is_empty() || (names_host && is_address) {
-        return Ok(text.to_owned());
-    }
-    Err(
-        "give http://HOST:PORT or https://HOST, as http://localhost:4318, or leave it out"
-            .to_owned(),
-    )
 }

@@ -138,6 +138,7 @@ impl Server {
         asked: Asked,
         caller: &Caller,
         address: Address,
+        watch: &mut Watch,
     ) -> Result<Prepared, Refusal> {
         let name = asked.document.clone();
         let found = self.documents.find(asked);
@@ -148,6 +149,7 @@ impl Server {
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
         }
+        watch.runs(&prepared);
         self.rates.admit(caller, &prepared)?;
         Ok(prepared)
     }

@@ -133,7 +133,7 @@ async fn run(
     let identity = identity(server, &head.headers, address).await?;
     let caller = arrive(server, &head.headers, identity.as_ref()).await?;
     watch.by(&caller);
-    let prepared = match server.prepare(asked, &caller, address).await {
+    let prepared = match server.prepare(asked, &caller, address, watch).await {
         Ok(prepared) => prepared,
         // As the protocol of event streams has it, but for what a client may try again.
         Err(refusal) if accepts.events_first && refusal.code != ErrorCode::RateLimited => {
@@ -142,7 +142,6 @@ async fn run(
         }
         Err(refusal) => return Err(refusal),
     };
-    watch.runs(&prepared);
     let has_side_effects = prepared.has_side_effects();
     if has_side_effects && !by_post {
         return Err(Refusal::new(

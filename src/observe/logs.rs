@@ -42,7 +42,16 @@ pub fn start(
     format: Format,
     traces: Option<(&str, &str)>,
 ) -> Result<Traces, TracesError> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    // An empty one, as an environment file may have it, says nothing.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the filter's own variable, which every program of the field reads so"
+    )]
+    let given = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let given = Some(given.trim()).filter(|given| !given.is_empty());
+    let filter = EnvFilter::try_new(given.unwrap_or(usual));
+    let wrong = filter.as_ref().err().map(ToString::to_string);
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(usual));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         Format::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -69,6 +78,9 @@ pub fn start(
         lines.with(layer).init();
     } else {
         lines.init();
+    }
+    if let Some(wrong) = wrong {
+        tracing::warn!("RUST_LOG cannot be used, and what is usual is logged: {wrong}");
     }
     if format == Format::Json {
         // A line like every other. Why it panicked is logged where it is caught.

@@ -8,7 +8,10 @@ mod logs;
 mod metrics;
 mod traces;
 
-pub(crate) use self::{endpoint::serve, traces::request_span};
+pub(crate) use self::{
+    endpoint::serve,
+    traces::{parse_endpoint, request_span},
+};
 pub use self::{
     logs::{Format, Traces, start},
     metrics::{Limit, Listening, Metrics, Outcome, Pool, Reading, Request, Watched},

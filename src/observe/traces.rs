@@ -140,3 +140,23 @@ pub(crate) fn request_span(method: &Method, path: &str, headers: &HeaderMap) -> 
     }
     span
 }
+
+/// A collector's address; nothing is none.
+///
+/// # Errors
+/// What to give instead.
+pub(crate) fn parse_endpoint(text: &str) -> Result<String, String> {
+    let mut schemes = ["http://", "https://"].iter();
+    let rest = schemes.find_map(|scheme| text.strip_prefix(scheme));
+    let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    let is_address = text
+        .parse::<axum::http::Uri>()
+        .is_ok_and(|uri| uri.host().is_some());
+    if text.is_empty() || (names_host && is_address) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "give http://HOST:PORT or https://HOST, as http://localhost:4318, or leave it out"
+            .to_owned(),
+    )
+}

@@ -265,10 +265,11 @@ impl Session {
             watch.refused(refusal.code);
             return self.send_error(&id, refusal.errors()).await;
         }
-        let preparing = self.server.prepare(asked, &caller, self.address);
-        match preparing.instrument(watch.id.span()).await {
+        let span = watch.id.span();
+        let server = self.server.clone();
+        let preparing = server.prepare(asked, &caller, self.address, &mut watch);
+        match preparing.instrument(span).await {
             Ok(prepared) => {
-                watch.runs(&prepared);
                 self.start(id, prepared, caller, watch);
                 Ok(())
             }
