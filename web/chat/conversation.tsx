@@ -117,17 +117,22 @@ function drawn(messages: Message[], ownId: string) {
 
 const near = 150;
 
+const isNearEnd = ({ scrollHeight, scrollTop, clientHeight }: HTMLElement) => scrollHeight - scrollTop - clientHeight < 40;
+
 /** Keeps the end in sight while it is, keeps the place while older messages come in above it, and asks for these. */
 function useScrolling(account: Account, partnerId: string, first: number | undefined) {
   const area = useRef<HTMLDivElement>(null);
   const [isAtEnd, setIsAtEnd] = useState(true);
   const end = useRef(true);
   const before = useRef({ height: 0, first });
+  // Where it stands, as far as is known: the event of a reader's scrolling comes after it.
+  const place = useRef(0);
 
   const onScroll = () => {
-    const { scrollHeight, scrollTop, clientHeight } = area.current!;
+    const { scrollHeight, scrollTop } = area.current!;
     before.current.height = scrollHeight;
-    end.current = scrollHeight - scrollTop - clientHeight < 40;
+    place.current = scrollTop;
+    end.current = isNearEnd(area.current!);
     setIsAtEnd(end.current);
     if (scrollTop < near) {
       void account.loadOlder(partnerId, true);
@@ -137,10 +142,18 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
     const element = area.current;
     if (element && end.current) {
       element.scrollTop = element.scrollHeight;
+      place.current = element.scrollTop;
+    }
+  };
+  const noticeScrolling = () => {
+    const element = area.current;
+    if (element && element.scrollTop < place.current && !isNearEnd(element)) {
+      end.current = false;
     }
   };
 
   useLayoutEffect(() => {
+    noticeScrolling();
     const element = area.current!;
     const { height, first: firstBefore } = before.current;
     if (!end.current && first !== firstBefore) {
@@ -155,6 +168,7 @@ function useScrolling(account: Account, partnerId: string, first: number | undef
 
   useEffect(() => {
     const observer = new ResizeObserver(() => {
+      noticeScrolling();
       stay();
       before.current.height = area.current!.scrollHeight;
     });
