@@ -12,15 +12,6 @@ use crate::harness::{
     user::contents,
 };
 
-async fn number(database: &TestDatabase, sql: &str) -> i64 {
-    let db = database.connect().await;
-    let backend = db.get_database_backend();
-    let row = db.query_one_raw(Statement::from_string(backend, sql)).await;
-    let number = row.unwrap().unwrap().try_get_by_index(0).unwrap();
-    db.close().await.unwrap();
-    number
-}
-
 /// A batch numbers signals from where the log ends when the lock is had, not from where it ended when it was asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_go_on_from_where_the_lock_was_waited_for() {
@@ -45,7 +36,7 @@ async fn positions_go_on_from_where_the_lock_was_waited_for() {
     let position = "SELECT max(position) FROM signal s JOIN inbox i USING (user_id) WHERE s.position = i.last_position \
                     AND s.position > i.log_floor AND i.user_id";
     let position = format!("{position} = '{}'", user_id("ben"));
-    assert_eq!(number(database, &position).await, 7);
+    assert_eq!(database.number(&position).await, 7);
     assert_eq!(contents(&ben.unread(5).await), ["before", "after"]);
     server.finish().await;
 }
