@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 
 use super::Store;
 
-/// How many messages, sent or turned read, are worth a checkpoint: some 700 pages, a third of those after which the writer makes one. Its own is
+/// How many messages, sent or turned read, are worth a checkpoint: some 1,400 pages, a sixth of those after which the writer makes one. Its own is
 /// short then, and the log can begin anew, which it never does beside a writer that does not pause.
-const WORTH_COPYING: usize = 64;
+const WORTH_COPYING: usize = 128;
 
 /// How much was written since the last checkpoint.
 #[derive(Clone, Debug, Default)]

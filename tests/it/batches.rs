@@ -82,14 +82,14 @@ async fn a_message_by_a_stranger_harms_no_batch() {
 async fn sqlite_s_log_is_copied_beside_the_writer() {
     let server = TestServer::with(Kind::Sqlite, &[]).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);
-    for n in 0..70 {
-        ann.send(&ben, &format!("to be copied: {n:02}")).await;
+    for n in 0..134 {
+        ann.send(&ben, &format!("to be copied: {n:03}")).await;
     }
     let url: DatabaseUrl = server.database().url.parse().unwrap();
     let file = url.file().unwrap().to_owned();
     until("the log is copied", async || {
         let bytes = std::fs::read(&file).unwrap();
-        let copied = b"to be copied: 63";
+        let copied = b"to be copied: 127";
         bytes.windows(copied.len()).any(|part| part == copied)
     })
     .await;
