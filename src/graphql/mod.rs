@@ -17,8 +17,8 @@ mod user;
 use std::time::Duration;
 
 use async_graphql::{
-    ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
-    dataloader::DataLoader, parser::types::ExecutableDocument,
+    ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
+    ValidationMode, dataloader::DataLoader, parser::types::ExecutableDocument,
 };
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 
@@ -105,6 +105,22 @@ impl Api {
         };
         let page = direct::Page::of(operation)?;
         Some(page.write(&self.chat, viewer).await)
+    }
+
+    /// What a subscription tells of nothing but its events, each as JSON, up to the error that ends it; nothing for every
+    /// other one.
+    #[must_use]
+    pub fn events_as_json(
+        &self,
+        operation: &Operation,
+        caller: &Caller,
+        progress: &Progress,
+    ) -> Option<impl Stream<Item = Result<String, ServerError>> + Send + 'static> {
+        let Caller::User(viewer) = caller else {
+            return None;
+        };
+        let events = direct::Events::of(operation)?;
+        Some(events.tell(self.chat.clone(), viewer, progress.clone()))
     }
 
     /// Runs a subscription; the first response tells where it was refused.

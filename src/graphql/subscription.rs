@@ -5,7 +5,9 @@ use std::{
 };
 
 use async_graphql::{Context, Description, ID, Subscription as GraphqlSubscription};
+use entity::signal::Kind;
 use futures_util::{Stream, stream};
+use uuid::Uuid;
 
 use super::{
     Error, ErrorCode,
@@ -119,8 +121,17 @@ pub(super) async fn patiently<T, E: Into<Error>, F: Future<Output = Result<T, E>
     }
 }
 
+/// What a subscription is to tell.
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    /// Only of the conversation with this partner.
+    pub(super) partner: Option<String>,
+    /// Only what came after this cursor.
+    pub(super) after: Option<String>,
+}
+
 /// A listener, and the signals that it has read but not told.
-struct Telling {
+pub(super) struct Telling {
     stream: SignalStream,
     untold: VecDeque<Signal>,
     progress: Progress,
@@ -131,21 +142,17 @@ async fn listen<T: OfKind + From<SignalOf>>(
     after: Option<String>,
     partner_id: Option<ID>,
 ) -> Result<impl Stream<Item = Result<T, Error>>, Error> {
-    let viewer = viewer(ctx)?.id;
+    let wanted = Wanted {
+        kind: T::KIND,
+        partner: partner_id.map(|id| id.0),
+        after,
+    };
     let chat = ctx.data_unchecked::<Chat>();
-    let progress = ctx.data_unchecked::<Progress>();
-    let after = progress.start().or(after);
-    let partner = partner_id.as_ref().map(|id| id.as_str());
-    let subscribe = || chat.subscribe(viewer, T::KIND, partner, after.as_deref());
+    let progress = ctx.data_unchecked::<Progress>().clone();
     // Boxed, so that a listener that waits keeps no room for its beginning.
-    let stream = Box::pin(patiently(subscribe)).await?;
+    let telling = Box::pin(Telling::begin(chat, viewer(ctx)?.id, wanted, progress)).await?;
     // Boxed, so that it is moved, and kept room for, as a pointer.
-    let telling = Box::new(Telling {
-        stream,
-        untold: VecDeque::new(),
-        progress: progress.clone(),
-    });
-    Ok(stream::unfold(Some(telling), async |telling| {
+    Ok(stream::unfold(Some(Box::new(telling)), async |telling| {
         let mut telling = telling?;
         match telling.next().await {
             Ok(signal) => Some((Ok(T::from(SignalOf::of(signal))), Some(telling))),
@@ -155,7 +162,35 @@ async fn listen<T: OfKind + From<SignalOf>>(
 }
 
 impl Telling {
-    async fn next(&mut self) -> Result<Signal, Error> {
+    /// Registers the listener where its subscription begins.
+    ///
+    /// # Errors
+    /// As [`Chat::subscribe`], whose database is waited for.
+    pub(super) async fn begin(
+        chat: &Chat,
+        viewer: Uuid,
+        wanted: Wanted,
+        progress: Progress,
+    ) -> Result<Self, Error> {
+        let Wanted {
+            kind,
+            partner,
+            after,
+        } = wanted;
+        let after = progress.start().or(after);
+        let subscribe = || chat.subscribe(viewer, kind, partner.as_deref(), after.as_deref());
+        Ok(Self {
+            stream: patiently(subscribe).await?,
+            untold: VecDeque::new(),
+            progress,
+        })
+    }
+
+    /// The next signal, however long it is in coming.
+    ///
+    /// # Errors
+    /// As [`SignalStream::next`].
+    pub(super) async fn next(&mut self) -> Result<Signal, Error> {
         loop {
             if let Some(signal) = self.untold.pop_front() {
                 self.progress.tell(signal.cursor);

@@ -129,14 +129,12 @@ impl Events {
 
     fn event(&mut self, told: Told) -> Block {
         match told {
-            Told::Next(response) => {
-                let id = self.progress.event();
-                Block::Event(next(id.as_deref(), &response))
-            }
+            Told::Next(response) => self.next_event(&to_json(&response)),
+            Told::Written(result) => self.next_event(&result),
             // Over for good: a client that took it for a broken connection would come back for the same.
             Told::Error(errors) => {
                 self.watch.failed(&errors);
-                let errors = next(None, &json!({ "errors": errors }));
+                let errors = next(None, &to_json(&json!({ "errors": errors })));
                 Block::Last(errors + COMPLETE)
             }
             Told::Complete => {
@@ -144,6 +142,11 @@ impl Events {
                 Block::Last(COMPLETE.to_owned())
             }
         }
+    }
+
+    fn next_event(&self, result: &str) -> Block {
+        let id = self.progress.event();
+        Block::Event(next(id.as_deref(), result))
     }
 
     /// A sign of life. An `id:` without data is no event, and yet the last one that the client knows.
@@ -155,18 +158,21 @@ impl Events {
     }
 }
 
+fn to_json(result: &impl Serialize) -> String {
+    serde_json::to_string(result).expect("answers are JSON")
+}
+
 /// JSON has no line breaks of its own, and neither has a cursor.
-fn next(id: Option<&str>, result: &impl Serialize) -> String {
-    let data = serde_json::to_string(result).expect("answers are JSON");
+fn next(id: Option<&str>, result: &str) -> String {
     match id {
-        Some(id) => format!("id: {id}\nevent: next\ndata: {data}\n\n"),
-        None => format!("event: next\ndata: {data}\n\n"),
+        Some(id) => format!("id: {id}\nevent: next\ndata: {result}\n\n"),
+        None => format!("event: next\ndata: {result}\n\n"),
     }
 }
 
 /// The only result of an operation, and its end.
 pub(super) fn single(result: &impl Serialize) -> Response {
-    stream_of(stream::iter([next(None, result) + COMPLETE]))
+    stream_of(stream::iter([next(None, &to_json(result)) + COMPLETE]))
 }
 
 fn stream_of(blocks: impl futures_util::Stream<Item = String> + Send + 'static) -> Response {

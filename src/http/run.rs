@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use apollo_compiler::ast::OperationType;
-use async_graphql::Response;
+use async_graphql::{Response, ServerError};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
 use tracing::Instrument as _;
 
 use super::{
     Server, answer,
-    gate::{Prepared, Shape},
+    gate::{Places, Prepared, Shape},
     watch::{self, RequestId, Watch},
 };
 use crate::graphql::{Caller, Error, Progress};
@@ -19,8 +19,10 @@ use crate::graphql::{Caller, Error, Progress};
 pub(super) enum Told {
     /// A result: of a subscription one for each event.
     Next(Response),
+    /// A result as JSON.
+    Written(String),
     /// The end of a subscription that was refused, or that broke.
-    Error(Vec<async_graphql::ServerError>),
+    Error(Vec<ServerError>),
     /// The end.
     Complete,
 }
@@ -35,9 +37,17 @@ impl Server {
         watch: &Watch,
     ) -> stream::BoxStream<'static, Told> {
         if prepared.kind == OperationType::Subscription {
-            let events = self.api.subscribe(prepared.operation, caller, progress);
-            let told = told(events, prepared.shape, watch.id.clone());
-            return watch::within(watch.own_span(), told.boxed()).boxed();
+            let id = watch.id.clone();
+            let written = self
+                .api
+                .events_as_json(&prepared.operation, &caller, &progress);
+            let told = if let Some(events) = written.filter(|_| prepared.shape.is_whole()) {
+                written_events(events, prepared.shape.into_places(), id).boxed()
+            } else {
+                let events = self.api.subscribe(prepared.operation, caller, progress);
+                told(events, prepared.shape, id).boxed()
+            };
+            return watch::within(watch.own_span(), told).boxed();
         }
         let (server, id) = (self.clone(), watch.id.clone());
         let span = watch.own_span();
@@ -115,6 +125,23 @@ impl Server {
         prepared.shape.complete(&mut response);
         response
     }
+}
+
+/// A subscription's events, and the error that ends them.
+fn written_events(
+    events: impl Stream<Item = Result<String, ServerError>> + Send + 'static,
+    places: Places,
+    id: RequestId,
+) -> impl Stream<Item = Told> + Send + 'static {
+    events.map(move |event| match event {
+        Ok(event) => Told::Written(event),
+        Err(error) => {
+            let mut errors = vec![error];
+            places.complete(&mut errors);
+            id.stamp(&mut errors);
+            Told::Error(errors)
+        }
+    })
 }
 
 /// A subscription's events in their shape; one without data is its end.

@@ -1,5 +1,5 @@
-//! Pages that are written straight to JSON, beside the same operations through the schema: what comes by a request, and what
-//! comes by a socket, is the same to the byte.
+//! Pages and events that are written straight to JSON, beside the same operations through the schema: what comes by a request,
+//! and what comes by a socket, is the same to the byte; and an event is, whatever else is asked for beside it.
 
 use entity::{conversation_partner, message};
 use fastrand::Rng;
@@ -13,6 +13,9 @@ use crate::{
 
 /// How many documents are tried on each database.
 const DOCUMENTS: usize = 300;
+const SUBSCRIPTIONS: usize = 60;
+/// How many events of each are compared: as many as every one has.
+const EVENTS: usize = 4;
 const SEED: u64 = 20_261_122;
 
 const CONTENTS: [&str; 6] = [
@@ -32,7 +35,7 @@ on_both_databases! {
         let mut cursors = vec!["dm_nonsense".to_owned()];
         let (mut pages, mut failures) = (0, 0);
         for _ in 0..DOCUMENTS {
-            let (query, variables) = Document { random: &mut random, cursors: &cursors, variables: json!({}) }.made();
+            let (query, variables) = Document::new(&mut random, &cursors).made();
             socket.subscribe("1", &query, variables.clone()).await;
             let through_the_schema = socket.message().await["payload"].clone();
             assert_eq!(socket.message().await["type"], "complete");
@@ -47,6 +50,41 @@ on_both_databases! {
         }
         assert!(pages > DOCUMENTS / 4 && failures > DOCUMENTS / 20, "{pages} pages, {failures} failures");
         assert!(cursors.len() > DOCUMENTS / 20, "{} cursors", cursors.len());
+    }
+
+    async fn events_are_written_as_the_schema_tells_them(server: &TestServer) {
+        let start = server.user("ann").await.signal_cursor().await;
+        let ann = populated(server).await;
+        let mut random = Rng::with_seed(SEED);
+        let cursors = [start.clone(), start.clone(), start, "dm_nonsense".to_owned()];
+        let (mut told, mut failed) = (0, 0);
+        for _ in 0..SUBSCRIPTIONS {
+            let (written, through_the_schema, variables) = Document::new(&mut random, &cursors).subscription();
+            let mut socket = Socket::of(&ann).await;
+            socket.subscribe("written", &written, variables.clone()).await;
+            socket.subscribe("schema", &through_the_schema, variables.clone()).await;
+            let (mut by_hand, mut by_schema) = (Vec::new(), Vec::new());
+            let complete = |told: &Vec<Value>| told.len() >= EVENTS || told.iter().any(Value::is_array);
+            while !complete(&by_hand) || !complete(&by_schema) {
+                let mut message = socket.message().await;
+                let id = message["id"].clone();
+                let mut payload = message["payload"].take();
+                let data = payload.get_mut("data").and_then(Value::as_object_mut);
+                for (_, event) in data.into_iter().flatten() {
+                    event.as_object_mut().unwrap().shift_remove(MARK);
+                }
+                if id == "written" { by_hand.push(payload) } else { by_schema.push(payload) }
+            }
+            by_hand.truncate(EVENTS);
+            by_schema.truncate(EVENTS);
+            let text = |told: &[Value]| told.iter().map(Value::to_string).collect::<Vec<_>>();
+            // As text: their keys are in one order, too.
+            assert_eq!(text(&by_hand), text(&by_schema), "{written} {variables}");
+            let was_refused = by_hand.iter().any(Value::is_array);
+            failed += usize::from(was_refused);
+            told += usize::from(!was_refused);
+        }
+        assert!(told > SUBSCRIPTIONS / 3 && failed > SUBSCRIPTIONS / 10, "{told} told, {failed} failed");
     }
 }
 
@@ -137,31 +175,67 @@ async fn populated(server: &TestServer) -> User {
     ann
 }
 
-/// A document for a page or two, with arguments of which some are refused.
+/// What is asked for beside an event to have the schema tell it.
+const MARK: &str = "by_the_schema";
+
+/// A document for a page or two, or for a subscription, with arguments of which some are refused.
 struct Document<'a> {
     random: &'a mut Rng,
     cursors: &'a [String],
     variables: Value,
 }
 
-impl Document<'_> {
+impl<'a> Document<'a> {
+    fn new(random: &'a mut Rng, cursors: &'a [String]) -> Self {
+        let variables = json!({});
+        Self {
+            random,
+            cursors,
+            variables,
+        }
+    }
+
+    /// A subscription, the same with [`MARK`], and the variables of both.
+    fn subscription(mut self) -> (String, String, Value) {
+        let (field, ty) = self.one_of(&[
+            ("messageSent", "MessageSent"),
+            ("messageRead", "MessageRead"),
+        ]);
+        let place = self.random.usize(..self.cursors.len());
+        let cursor = &self.cursors[place];
+        let mut arguments = if self.random.bool() {
+            format!("after: \"{cursor}\"")
+        } else {
+            self.variables["after"] = json!(cursor);
+            "after: $after".to_owned()
+        };
+        if self.random.bool() {
+            let partner = self.one_of(&[
+                "\"ben\"",
+                "\"ben\"",
+                "\"d\\\"e\"",
+                "\"nobody\"",
+                "\"ann\"",
+                "null",
+            ]);
+            arguments = format!("{arguments}, partnerId: {partner}");
+        }
+        let selection = self.selection(ty);
+        let alias = self.one_of(&["", "", "other: "]);
+        let made = |beside: &str| {
+            let root = format!("{alias}{field}({arguments}) {{ {selection} {beside} }}");
+            format!("subscription S{} {{ {root} }}", declared(&root))
+        };
+        let marked = made(&format!("{MARK}: inbox {{ unreadCount }}"));
+        (made(""), marked, self.variables)
+    }
+
     /// The document and its variables.
     fn made(mut self) -> (String, Value) {
         let count = if self.random.u8(..8) == 0 { 2 } else { 1 };
         let pages: Vec<String> = (0..count).map(|number| self.page(number)).collect();
         let pages = pages.join(" ");
-        let declared = [
-            ("$first", "Int! = 50"),
-            ("$limit", "Int"),
-            ("$after", "String"),
-            ("$shown", "Boolean! = true"),
-        ];
-        let used = declared.iter().filter(|(name, _)| pages.contains(name));
-        let used: Vec<String> = used.map(|(name, ty)| format!("{name}: {ty}")).collect();
-        let variables = match used.as_slice() {
-            [] => String::new(),
-            used => format!("({})", used.join(", ")),
-        };
+        let variables = declared(&pages);
         let in_fragment = self.random.u8(..8) == 0;
         let query = if in_fragment {
             format!("query Q{variables} {{ ...Pages }} fragment Pages on Query {{ {pages} }}")
@@ -253,6 +327,14 @@ impl Document<'_> {
                 ("edges", "ConversationPartnerEdge"),
                 ("pageInfo", "PageInfo"),
             ],
+            "MessageSent" | "MessageRead" => &[
+                ("cursor", ""),
+                ("message", "Message"),
+                ("message", "Message"),
+                ("sender", "User"),
+                ("recipient", "User"),
+                ("inbox", "Inbox"),
+            ],
             "MessageEdge" => &[("cursor", ""), ("node", "Message")],
             "ConversationPartnerEdge" => &[("cursor", ""), ("node", "ConversationPartner")],
             "PageInfo" => &[
@@ -333,5 +415,21 @@ impl Document<'_> {
 
     fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.random.usize(..of.len())]
+    }
+}
+
+/// The declarations of the variables that a text uses.
+fn declared(text: &str) -> String {
+    let declared = [
+        ("$first", "Int! = 50"),
+        ("$limit", "Int"),
+        ("$after", "String"),
+        ("$shown", "Boolean! = true"),
+    ];
+    let used = declared.iter().filter(|(name, _)| text.contains(name));
+    let used: Vec<String> = used.map(|(name, ty)| format!("{name}: {ty}")).collect();
+    match used.as_slice() {
+        [] => String::new(),
+        used => format!("({})", used.join(", ")),
     }
 }

@@ -34,7 +34,11 @@ use quick_cache::{Weighter, sync::Cache};
 use tokio::sync::Semaphore;
 
 use self::check::Checker;
-pub(super) use self::{check::Limits, refusal::Refusal, shape::Shape};
+pub(super) use self::{
+    check::Limits,
+    refusal::Refusal,
+    shape::{Places, Shape},
+};
 use crate::graphql::{self, Operation};
 
 /// How many documents' verdicts are kept, and how many bytes of their text. Clients send the same few again and again; a

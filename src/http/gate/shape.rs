@@ -11,8 +11,12 @@ use crate::graphql::Error;
 pub(in crate::http) struct Shape {
     fields: Vec<Field>,
     refused: Vec<ServerError>,
-    sources: SourceMap,
+    places: Places,
 }
+
+/// Where a document's parts stand.
+#[derive(Debug)]
+pub(in crate::http) struct Places(SourceMap);
 
 /// One key of an object.
 #[derive(Debug)]
@@ -41,8 +45,13 @@ impl Shape {
         Self {
             fields,
             refused,
-            sources,
+            places: Places(sources),
         }
+    }
+
+    /// What is left to know of an answer that has this shape by itself.
+    pub(in crate::http) fn into_places(self) -> Places {
+        self.places
     }
 
     /// Whether anything is left to run: not where every root field was skipped or refused.
@@ -65,15 +74,18 @@ impl Shape {
         };
         response.data = complete_fields(object, &self.fields).unwrap_or(Value::Null);
         response.errors.extend(self.refused.iter().cloned());
+        self.places.complete(&mut response.errors);
+    }
+}
+
+impl Places {
+    /// Gives every error its code and place.
+    pub(in crate::http) fn complete(&self, errors: &mut [ServerError]) {
         // A list's errors stand at one place, and each look-up reads the document.
         let mut places = HashMap::default();
-        for error in &mut response.errors {
+        for error in errors {
             let given = std::mem::take(&mut error.locations).into_iter();
-            let place = |at: Pos| {
-                *places
-                    .entry(at)
-                    .or_insert_with(|| placed(at, &self.sources))
-            };
+            let place = |at: Pos| *places.entry(at).or_insert_with(|| placed(at, &self.0));
             error.locations = given.filter_map(place).collect();
             complete_error(error);
         }

@@ -20,7 +20,7 @@ use super::{
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Most of what clients send is shorter, and what is longer is read in several pieces. The library's default of 128 KB for
 /// each socket would be most of what a listener takes.
-const READ_BUFFER: usize = 1_024;
+const READ_BUFFER: usize = 512;
 
 /// Why a text is no message of a client's, as a close frame tells it.
 pub(super) fn refusal_of(text: &str) -> Option<String> {

@@ -94,6 +94,12 @@ pub(super) enum Sent<'a> {
     },
 }
 
+/// [`Sent::Next`], of a result that is JSON already.
+pub(super) fn next(id: &str, payload: &str) -> String {
+    let id = serde_json::to_string(id).expect("a text is JSON");
+    format!(r#"{{"type":"next","id":{id},"payload":{payload}}}"#)
+}
+
 /// How far quiet listeners have come: from an operation's id to its cursor.
 #[derive(Debug, Serialize)]
 pub(super) struct Cursors {

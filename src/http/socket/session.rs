@@ -68,7 +68,8 @@ pub(super) struct Session {
     /// When the socket is closed because the server stops.
     leaving: Option<Instant>,
     running: SelectAll<BoxStream<'static, (String, Told)>>,
-    operations: HashMap<String, Running>,
+    /// Boxed: most of a small map is room that nothing takes.
+    operations: HashMap<String, Box<Running>>,
     /// Whether the client gave a sign of life since the last ping.
     heard: bool,
 }
@@ -295,7 +296,7 @@ impl Session {
             single,
             watch,
         };
-        self.operations.insert(id, running);
+        self.operations.insert(id, Box::new(running));
     }
 
     async fn tell(&mut self, id: String, told: Told) -> Step {
@@ -309,6 +310,7 @@ impl Session {
                 let (id, payload) = (&id, &response);
                 self.send(&Sent::Next { id, payload }).await
             }
+            Told::Written(payload) => self.send_text(protocol::next(&id, &payload)).await,
             Told::Error(errors) => {
                 if let Some(mut operation) = self.operations.remove(&id) {
                     operation.watch.failed(&errors);
@@ -344,9 +346,13 @@ impl Session {
         self.send(&Sent::Error { id, payload }).await
     }
 
-    /// Sends, or ends: a client that does not read is dropped, with its cursor intact, rather than buffered for.
     async fn send(&mut self, message: &Sent<'_>) -> Step {
         let text = serde_json::to_string(message).expect("messages are JSON");
+        self.send_text(text).await
+    }
+
+    /// Sends, or ends: a client that does not read is dropped, with its cursor intact, rather than buffered for.
+    async fn send_text(&mut self, text: String) -> Step {
         let mut sending = pin!(self.socket.send(Message::Text(text.into())));
         let sent = if let Some(sent) = sending.as_mut().now_or_never() {
             sent
