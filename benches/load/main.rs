@@ -67,6 +67,9 @@ struct Arguments {
     /// Only on this database, without listeners.
     #[arg(long)]
     on: Option<Kind>,
+    /// Only the listeners.
+    #[arg(long)]
+    signals: bool,
     /// What cargo says.
     #[arg(long, hide = true)]
     bench: bool,
@@ -100,7 +103,7 @@ async fn main() {
     };
     let mut report = Report::default();
     report::print_head();
-    let is_on = |kind| arguments.on.is_none_or(|on| on == kind);
+    let is_on = |kind| !arguments.signals && arguments.on.is_none_or(|on| on == kind);
     let sizes = arguments.messages.iter();
     for messages in sizes.filter(|_| is_on(Kind::Postgresql)) {
         let data = Data::draw(*messages);
@@ -116,8 +119,8 @@ async fn main() {
         let run = Run::on(&url, None, &data).await;
         run.measure(operations, time, &mut report).await;
     }
-    let everything = arguments.only.is_empty() && arguments.on.is_none();
-    if everything {
+    let everything = arguments.only.is_empty() && arguments.on.is_none() && !arguments.signals;
+    if everything || arguments.signals {
         signals::measure(&mut report).await;
     }
     report.print_ratios();

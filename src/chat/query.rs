@@ -130,6 +130,15 @@ fn message_at(row: &QueryResult, at: usize) -> Result<message::Model, DbErr> {
     })
 }
 
+/// The same; nothing where a join found none.
+pub(super) fn joined_message_at(
+    row: &QueryResult,
+    at: usize,
+) -> Result<Option<message::Model>, DbErr> {
+    let found: Option<Uuid> = row.try_get_by_index(at)?;
+    found.map(|_| message_at(row, at)).transpose()
+}
+
 /// Columns of a side in the table's order, from a place on; nothing where a join found none.
 fn side_at(row: &QueryResult, at: usize) -> Result<Option<conversation_partner::Model>, DbErr> {
     let Some(user_id) = row.try_get_by_index(at)? else {

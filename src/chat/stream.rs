@@ -3,15 +3,15 @@
 //! The log is the truth; a hint only wakes. So a lost, doubled or late hint harms nothing, and lag, a reconnect, a restart
 //! and a lost bus are one code path: read on from the cursor.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use entity::signal::{self, Kind};
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, FromQueryResult, QueryResult, Statement};
+use entity::{message, signal::Kind};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, Message, MessageId, SignalCursor, Stream, conversation_id, error::is_not_offered,
-    other_than, query, rows::Rows,
+    Chat, Error, Message, SignalCursor, Stream, conversation_id, error::is_not_offered, other_than,
+    query, rows::Rows,
 };
 use crate::signals::Listener;
 
@@ -46,17 +46,24 @@ pub struct SignalStream {
 const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
 
 /// One row of a page: where the log stands, and one entry of it, or none.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug)]
 struct LogRow {
+    /// Of the log and of PostgreSQL's timeline, where it tells: that changes when a standby is promoted and when a log of
+    /// writes is recovered up to a point in time.
     epoch: i64,
-    /// PostgreSQL's, where it tells; it changes when a standby is promoted and when a log of writes is recovered up to a point in time.
-    timeline: Option<i32>,
     last_position: i64,
     log_floor: i64,
-    position: Option<i64>,
-    kind: Option<Kind>,
-    conversation_id: Option<Uuid>,
-    seq: Option<i64>,
+    entry: Option<Entry>,
+}
+
+/// One entry of the log.
+#[derive(Debug)]
+struct Entry {
+    position: i64,
+    kind: Kind,
+    conversation_id: Uuid,
+    /// The message, where it was asked for and can be seen.
+    message: Option<message::Model>,
 }
 
 impl Chat {
@@ -65,10 +72,10 @@ impl Chat {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn signal_cursor(&self, viewer: Uuid) -> Result<SignalCursor, Error> {
-        let end = self.log_page(viewer, i64::MAX).await?;
+        let end = self.log_page(viewer, i64::MAX, None).await?;
         let end = end.first().ok_or_else(no_inbox)?;
         Ok(SignalCursor {
-            epoch: end.epoch(),
+            epoch: end.epoch,
             user: viewer,
             position: end.last_position,
             stream: Stream::ANY,
@@ -112,7 +119,7 @@ impl Chat {
             conversation: partner_id.map(|partner| conversation_id(viewer, partner)),
             joined_at: cursor.position,
         };
-        let page = self.log_page(viewer, cursor.position).await?;
+        let page = self.log_page(viewer, cursor.position, None).await?;
         stream.check(&page)?;
         stream.joined_at = page
             .first()
@@ -120,22 +127,43 @@ impl Chat {
         Ok(stream)
     }
 
-    /// The entries that follow a position, and in the same statement where the log begins and ends.
-    async fn log_page(&self, user: Uuid, after: i64) -> Result<Vec<LogRow>, Error> {
-        let page = "i.last_position, i.log_floor, s.position, s.kind, s.conversation_id, s.seq \
+    /// The entries that follow a position, and in the same statement where the log begins and ends, and the messages of those
+    /// that a stream tells of.
+    async fn log_page(
+        &self,
+        user: Uuid,
+        after: i64,
+        told: Option<(Kind, Option<Uuid>)>,
+    ) -> Result<Vec<LogRow>, Error> {
+        let mut values: Vec<Value> =
+            vec![user.into(), after.into(), after.saturating_add(PAGE).into()];
+        let (mut columns, mut joined) = (String::new(), String::new());
+        if let Some((kind, conversation)) = told {
+            values.push(kind.into());
+            columns = format!(", {}", query::columns::<message::Entity>("m", ""));
+            joined = "LEFT JOIN message m ON m.conversation_id = s.conversation_id AND m.seq = s.seq AND s.kind = $4 \
+                      AND (m.sender_id = s.user_id OR m.recipient_id = s.user_id) "
+                .to_owned();
+            if let Some(conversation) = conversation {
+                values.push(conversation.into());
+                joined += "AND s.conversation_id = $5 ";
+            }
+        }
+        let page = format!(
+            "i.last_position, i.log_floor, s.position, s.kind, s.conversation_id{columns} \
              FROM inbox i LEFT JOIN signal s ON s.user_id = i.user_id AND s.position > $2 AND s.position <= $3 \
-             WHERE i.user_id = $1 ORDER BY s.position";
-        let values = [user.into(), after.into(), after.saturating_add(PAGE).into()];
+             {joined}WHERE i.user_id = $1 ORDER BY s.position"
+        );
         let backend = self.store.read.get_database_backend();
         let rows = self
-            .with_epoch(page, |sql| {
+            .with_epoch(&page, |sql| {
                 Statement::from_sql_and_values(backend, sql, values.clone())
             })
             .await?;
-        let rows = rows.iter().map(|row| LogRow::from_query_result(row, ""));
+        let rows = rows.iter().map(|row| LogRow::of(row, told.is_some()));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         if let Some(end) = rows.first() {
-            self.note_epoch(end.epoch());
+            self.note_epoch(end.epoch);
         }
         Ok(rows)
     }
@@ -225,8 +253,27 @@ fn epoch(value: i64, timeline: Option<i32>) -> i64 {
 }
 
 impl LogRow {
-    fn epoch(&self) -> i64 {
-        epoch(self.epoch, self.timeline)
+    /// Its columns by their places.
+    fn of(row: &QueryResult, with_message: bool) -> Result<Self, DbErr> {
+        let entry = match row.try_get_by_index(4)? {
+            None => None,
+            Some(position) => Some(Entry {
+                position,
+                kind: row.try_get_by_index(5)?,
+                conversation_id: row.try_get_by_index(6)?,
+                message: if with_message {
+                    query::joined_message_at(row, 7)?
+                } else {
+                    None
+                },
+            }),
+        };
+        Ok(Self {
+            epoch: epoch(row.try_get_by_index(0)?, row.try_get_by_index(1)?),
+            last_position: row.try_get_by_index(2)?,
+            log_floor: row.try_get_by_index(3)?,
+            entry,
+        })
     }
 }
 
@@ -279,53 +326,66 @@ impl SignalStream {
     }
 
     async fn read_on(&mut self) -> Result<Step, Error> {
-        let rows = self
-            .chat
-            .log_page(self.cursor.user, self.cursor.position)
-            .await?;
-        let entries = self.check(&rows)?;
-        let Some(last) = entries.last().map(|entry| entry.position) else {
+        let SignalCursor {
+            user,
+            position,
+            stream,
+            ..
+        } = self.cursor;
+        let told = stream.kind.map(|kind| (kind, self.conversation));
+        let rows = self.chat.log_page(user, position, told).await?;
+        self.check(&rows)?;
+        let entries = rows.into_iter().filter_map(|row| row.entry);
+        let mut last = None;
+        let mut messages = Vec::new();
+        for entry in entries {
+            if self.tells(&entry) {
+                match entry.message {
+                    Some(message) => messages.push((entry.position, message)),
+                    // What comes before it can be told.
+                    None if last.is_none() => return Ok(Step::NotYet),
+                    None => break,
+                }
+            }
+            last = Some(entry.position);
+        }
+        let Some(last) = last else {
             return Ok(Step::AtEnd);
         };
-        let matching: Vec<_> = entries.into_iter().filter(|e| self.tells(e)).collect();
-        let (signals, complete) = self.load(&matching).await?;
-        self.cursor.position = match signals.last() {
-            _ if complete => last,
-            Some(signal) => signal.cursor.position,
-            None => return Ok(Step::NotYet),
-        };
+        let people = messages
+            .iter()
+            .flat_map(|(_, m)| [m.sender_id, m.recipient_id]);
+        let users = self.chat.people(people).await?;
+        let signals = messages.into_iter().map(|(position, message)| {
+            let cursor = SignalCursor {
+                position,
+                ..self.cursor
+            };
+            let message = Message::join(message, &users)?;
+            Ok(Signal { cursor, message })
+        });
+        let signals = signals.collect::<Result<_, Error>>()?;
+        self.cursor.position = last;
         Ok(Step::Told(signals))
     }
 
-    /// The page's entries, where it follows the cursor without a gap.
-    fn check(&self, rows: &[LogRow]) -> Result<Vec<signal::Model>, Error> {
+    /// Whether the page follows the cursor without a gap.
+    fn check(&self, rows: &[LogRow]) -> Result<(), Error> {
         let end = rows.first().ok_or_else(no_inbox)?;
         let position = self.cursor.position;
-        if end.epoch() != self.cursor.epoch
+        if end.epoch != self.cursor.epoch
             || position < end.log_floor
             || position > end.last_position
         {
             return Err(Error::CursorExpired);
         }
-        let entries: Vec<signal::Model> = rows
-            .iter()
-            .filter_map(|row| {
-                Some(signal::Model {
-                    user_id: self.cursor.user,
-                    position: row.position?,
-                    kind: row.kind?,
-                    conversation_id: row.conversation_id?,
-                    seq: row.seq?,
-                    created_at: 0,
-                })
-            })
-            .collect();
+        let entries = || rows.iter().filter_map(|row| row.entry.as_ref());
         let dense = (position + 1..)
-            .zip(&entries)
-            .all(|(next, e)| e.position == next);
+            .zip(entries())
+            .all(|(next, entry)| entry.position == next);
         let wanted = (end.last_position - position).min(PAGE);
-        if dense && usize::try_from(wanted) == Ok(entries.len()) {
-            return Ok(entries);
+        if dense && usize::try_from(wanted) == Ok(entries().count()) {
+            return Ok(());
         }
         Err(Error::internal(format!(
             "the signal log of {} has a gap after {position}",
@@ -333,43 +393,11 @@ impl SignalStream {
         )))
     }
 
-    fn tells(&self, entry: &signal::Model) -> bool {
+    fn tells(&self, entry: &Entry) -> bool {
         self.cursor.stream.kind == Some(entry.kind)
             && self
                 .conversation
                 .is_none_or(|conversation| conversation == entry.conversation_id)
-    }
-
-    /// The signals with their messages, up to the first whose message cannot be seen yet; and whether that is all.
-    async fn load(&self, entries: &[signal::Model]) -> Result<(Vec<Signal>, bool), Error> {
-        if entries.is_empty() {
-            return Ok((Vec::new(), true));
-        }
-        let db = &self.chat.store.read;
-        let place = |entry: &signal::Model| MessageId {
-            conversation: entry.conversation_id,
-            seq: entry.seq,
-        };
-        let ids: Vec<MessageId> = entries.iter().map(place).collect();
-        let messages: HashMap<_, _> = query::messages(db, self.cursor.user, &ids).await?;
-        let people = messages
-            .values()
-            .flat_map(|m| [m.sender_id, m.recipient_id]);
-        let users = self.chat.people(people).await?;
-        let mut signals = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let Some(row) = messages.get(&place(entry)) else {
-                return Ok((signals, false));
-            };
-            signals.push(Signal {
-                cursor: SignalCursor {
-                    position: entry.position,
-                    ..self.cursor
-                },
-                message: Message::join(row.clone(), &users)?,
-            });
-        }
-        Ok((signals, true))
     }
 }
 

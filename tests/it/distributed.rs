@@ -51,12 +51,15 @@ fn fan_outs() -> BTreeSet<Remark> {
     BTreeSet::from([Remark::FanOut { table }])
 }
 
-/// What is shown beside a row of another key: a partner's latest message.
+/// What is shown beside a row of another key: a partner's latest message, and a signal's.
 fn look_ups() -> BTreeSet<Remark> {
-    BTreeSet::from([Remark::LookUp {
-        table: "message".to_owned(),
-        by: "conversation_partner.conversation_id".to_owned(),
-    }])
+    let by = ["conversation_partner", "signal"].map(|other| format!("{other}.conversation_id"));
+    let table = "message".to_owned();
+    by.map(|by| Remark::LookUp {
+        table: table.clone(),
+        by,
+    })
+    .into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
