@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr, sqlx};
 
@@ -131,16 +131,29 @@ impl Trouble {
 
 /// Whether PostgreSQL has no such function, or not for us.
 pub(super) fn is_not_offered(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
-        error
-    else {
-        return false;
-    };
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
     // Undefined function, insufficient privilege, feature not supported.
-    matches!(code.as_deref(), Some("42883" | "42501" | "0A000"))
+    matches!(code(error).as_deref(), Some("42883" | "42501" | "0A000"))
+}
+
+/// Whether there is no such table, or not for us.
+pub(super) fn is_no_table(error: &DbErr) -> bool {
+    // PostgreSQL: undefined table, insufficient privilege. SQLite: a statement that cannot be.
+    matches!(code(error).as_deref(), Some("42P01" | "42501" | "1"))
+}
+
+/// What the database calls an error of a statement's.
+fn code(error: &DbErr) -> Option<Cow<'_, str>> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => error.as_database_error()?.code(),
+        _ => None,
+    }
+}
+
+/// Whether SQLite's file is damaged, or none of its own.
+pub(super) fn is_spoilt(error: &DbErr) -> bool {
+    matches!(code(error).as_deref(), Some("11" | "26"))
 }
 
 /// What whoever runs the server can do about a SQLite file that cannot be used; nothing where that is not known.

@@ -28,12 +28,15 @@ pub(crate) mod writer;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    ops::Deref,
     sync::{Arc, OnceLock, atomic::AtomicI64},
+    time::Duration,
 };
 
 use entity::message;
 use quick_cache::sync::Cache;
 use sea_orm::EntityTrait as _;
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -58,6 +61,8 @@ use crate::{observe::Reading, signals::Hints};
 
 /// How many messages one transaction of `read_conversation` may mark.
 const READ_CHUNK: i64 = 500;
+/// How long the database is asked whether it can be used: who asks has no more time either.
+const SOON: Duration = Duration::from_secs(2);
 /// How many users are remembered as known, so that their requests need no look-up.
 const KNOWN_USERS: usize = 100_000;
 
@@ -70,19 +75,42 @@ pub struct Limits {
     pub upsert: usize,
 }
 
-/// Direct messages between users. Cheap to clone.
+/// What the database is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It answers, and its schema is the one that this server knows.
+    Ready,
+    /// Its schema is another one, or not ours to ask for.
+    Pending,
+    /// It is there, and every connection that reads was in use.
+    Busy,
+}
+
+/// Direct messages between users. Cheap to clone, and to hold: every listener does.
 #[derive(Clone, Debug)]
-pub struct Chat {
+pub struct Chat(Arc<Parts>);
+
+/// What a chat is made of.
+#[derive(Debug)]
+pub struct Parts {
     store: Store,
     writer: Writer,
     hints: Hints,
     clock: Clock,
     limits: Limits,
-    known: Arc<Cache<Uuid, Known>>,
+    known: Cache<Uuid, Known>,
     /// Whether the database tells its timeline, once that was tried.
-    timeline: Arc<OnceLock<bool>>,
+    timeline: OnceLock<bool>,
     /// The log's epoch as it was seen last.
-    epoch: Arc<AtomicI64>,
+    epoch: AtomicI64,
+}
+
+impl Deref for Chat {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Chat {
@@ -102,28 +130,31 @@ impl Chat {
         let copy_log = store.clone().copy_log();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(copy_log));
         let writer = Writer::start(&store, &hints, &clock, options, tasks, shutdown);
-        Self {
+        Self(Arc::new(Parts {
             store,
             writer,
             hints,
             clock,
             limits,
-            known: Arc::new(Cache::new(KNOWN_USERS)),
-            timeline: Arc::default(),
-            epoch: Arc::default(),
-        }
+            known: Cache::new(KNOWN_USERS),
+            timeline: OnceLock::new(),
+            epoch: AtomicI64::default(),
+        }))
     }
 
-    /// Whether the database answers, and its schema is the one that this server knows.
+    /// Whether the database can be used, asked for a moment.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it does not answer.
-    pub async fn stands_migrated(&self) -> Result<bool, Error> {
-        match self.store.stands_migrated().await {
-            Ok(migrated) => Ok(migrated),
-            // It answers: the table of migrations is not there, or not ours to read.
-            Err(error) if error::Trouble::of(&error) == error::Trouble::Defect => Ok(false),
-            Err(error) => Err(error.into()),
+    /// [`Error::Unavailable`] where it does not answer, [`Error::Internal`] where it cannot be read.
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        match timeout(SOON, self.store.stands_migrated()).await {
+            Ok(Ok(true)) => Ok(Standing::Ready),
+            Ok(Ok(false)) => Ok(Standing::Pending),
+            Ok(Err(error)) if error::is_no_table(&error) => Ok(Standing::Pending),
+            Ok(Err(error)) if error::is_spoilt(&error) => Err(Error::Internal(Arc::new(error))),
+            _ if self.store.is_busy() => Ok(Standing::Busy),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Error::Unavailable("the database does not answer in time")),
         }
     }
 

@@ -75,6 +75,8 @@ impl Reader {
                     {
                         note::<()>(self.primary.as_ref(), &Err(error));
                     }
+                    // They were replaced while this one waited.
+                    Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)) => {}
                     answer => return answer,
                 }
             }

@@ -227,6 +227,12 @@ impl Store {
         self.primary.as_ref().is_some_and(Primary::is_away)
     }
 
+    /// Whether every connection that reads is in use, of a database that is there.
+    pub(super) fn is_busy(&self) -> bool {
+        let busy = |pool: &observe::Pool| pool.role == "read" && pool.in_use >= pool.most as usize;
+        !self.is_away() && self.pools().iter().any(busy)
+    }
+
     /// Has the primary looked for: something went wrong that may be its absence.
     pub(crate) fn doubt(&self) {
         if let Some(primary) = &self.primary {

@@ -4,7 +4,10 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 
 use super::{Server, accept::MediaType, answer};
-use crate::auth::KeysAtHand;
+use crate::{
+    auth::KeysAtHand,
+    chat::{self, Standing},
+};
 
 /// The process answers.
 pub(super) async fn live() -> Response {
@@ -63,20 +66,31 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
 }
 
 async fn database(server: &Server) -> (Part, Part) {
-    match server.api.chat().stands_migrated().await {
-        Ok(true) => (OK, OK),
-        Ok(false) => {
+    let unavailable = |reason: String| Some(Wrong::Unavailable(reason));
+    let part = |word, wrong| Part { word, wrong };
+    match server.api.chat().standing().await {
+        Ok(Standing::Ready) => (OK, OK),
+        Ok(Standing::Pending) => {
             let reason = "the database's schema is not up to date: run `directmessages migrate up`";
-            let wrong = Some(Wrong::Unavailable(reason.to_owned()));
-            let word = "pending";
-            (OK, Part { word, wrong })
+            (OK, part("pending", unavailable(reason.to_owned())))
+        }
+        Ok(Standing::Busy) => {
+            let reason = "every connection that reads is in use: requests wait for one";
+            let busy = part("busy", Some(Wrong::Degraded(reason)));
+            (busy, part("unknown", None))
         }
         Err(error) => {
-            let wrong = Some(Wrong::Unavailable(error.to_string()));
-            let word = "unknown";
-            let unknown = Part { word, wrong: None };
-            let word = "away";
-            (Part { word, wrong }, unknown)
+            let (word, reason) = match &error {
+                chat::Error::Internal(cause) => {
+                    tracing::error!(%cause, "the database cannot be read");
+                    (
+                        "broken",
+                        "the database cannot be read: the log says why".to_owned(),
+                    )
+                }
+                _ => ("away", error.to_string()),
+            };
+            (part(word, unavailable(reason)), part("unknown", None))
         }
     }
 }

@@ -1,5 +1,8 @@
 //! `/health/ready`: which part is wrong.
 
+use directmessages::chat::DatabaseUrl;
+use futures_util::future;
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,6 +10,7 @@ use crate::{
         Fixture as _,
         database::{Kind, TestDatabase},
         server::TestServer,
+        until,
     },
     support::free_port,
 };
@@ -46,6 +50,68 @@ async fn a_schema_that_is_behind_is_told_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_behind_is_told_on_postgres() {
     tells(Kind::Postgres, "ok").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_all_in_use_are_no_absence() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let server = TestServer::on(&database, &["--read-connections", "1"]).await;
+    let ann = server.user("ann").await;
+    let db = database.connect().await;
+    let lock = db.begin().await.unwrap();
+    lock.execute_unprepared("LOCK TABLE conversation_partner")
+        .await
+        .unwrap();
+    let waiting = tokio::spawn(async move {
+        let query = "{ conversationPartners { nodes { id } } }";
+        ann.ask(query, json!({})).await
+    });
+    until("the request holds the connection", async || {
+        let (status, body) = readiness(&server).await;
+        assert_eq!(status, 200, "{body}");
+        body["checks"]["database"] == "busy" && body["status"] == "degraded"
+    })
+    .await;
+    lock.commit().await.unwrap();
+    let answer = waiting.await.unwrap();
+    assert!(answer.body["errors"].is_null(), "{}", answer.body);
+    let (_, body) = readiness(&server).await;
+    assert_eq!(body["status"], "ok", "{body}");
+    db.close().await.unwrap();
+    server.stop().await;
+    database.finish().await;
+}
+
+/// A file that cannot be read is no migration that is still to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_file_is_told() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let server = TestServer::on(&database, &[]).await;
+    assert_eq!(readiness(&server).await.0, 200);
+    let url: DatabaseUrl = database.url.parse().unwrap();
+    let file = url.file().unwrap();
+    let whole = std::fs::read(file).unwrap();
+    std::fs::write(file, vec![0x5a; whole.len()]).unwrap();
+    until(
+        "a connection that has read nothing yet is told",
+        async || {
+            // Those that have read something hold it: several at one time need new ones.
+            let asked = (0..16).map(|_| readiness(&server));
+            let answers = future::join_all(asked).await;
+            let broken = |body: &Value| body["checks"]["database"] == "broken";
+            let told = answers.iter().find(|(_, body)| broken(body));
+            let Some((status, body)) = told else {
+                return false;
+            };
+            assert_eq!(*status, 503, "{body}");
+            assert!(body["reason"].as_str().unwrap().contains("the log"));
+            true
+        },
+    )
+    .await;
+    server.stop().await;
+    std::fs::write(file, whole).unwrap();
+    database.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
