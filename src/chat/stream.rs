@@ -141,9 +141,8 @@ impl Chat {
         if let Some((kind, conversation)) = told {
             values.push(kind.into());
             columns = format!(", {}", query::columns::<message::Entity>("m", ""));
-            joined = "LEFT JOIN message m ON m.conversation_id = s.conversation_id AND m.seq = s.seq AND s.kind = $4 \
-                      AND (m.sender_id = s.user_id OR m.recipient_id = s.user_id) "
-                .to_owned();
+            joined += "LEFT JOIN message m ON m.conversation_id = s.conversation_id AND m.seq = s.seq AND s.kind = $4 \
+                       AND (m.sender_id = s.user_id OR m.recipient_id = s.user_id) ";
             if let Some(conversation) = conversation {
                 values.push(conversation.into());
                 joined += "AND s.conversation_id = $5 ";
