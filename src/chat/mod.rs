@@ -35,7 +35,7 @@ use std::{
 
 use entity::message;
 use quick_cache::sync::Cache;
-use sea_orm::EntityTrait as _;
+use sea_orm::{ConnAcquireErr, DbErr, EntityTrait as _};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -152,9 +152,16 @@ impl Chat {
             Ok(Ok(false)) => Ok(Standing::Pending),
             Ok(Err(error)) if error::is_no_table(&error) => Ok(Standing::Pending),
             Ok(Err(error)) if error::is_spoilt(&error) => Err(Error::Internal(Arc::new(error))),
-            _ if self.store.is_busy() => Ok(Standing::Busy),
+            Err(_) | Ok(Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
+                if self.store.is_busy() =>
+            {
+                Ok(Standing::Busy)
+            }
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Error::Unavailable("the database does not answer in time")),
+            Err(_) => {
+                self.store.doubt();
+                Err(Error::Unavailable("the database does not answer in time"))
+            }
         }
     }
 

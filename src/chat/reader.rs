@@ -1,7 +1,7 @@
 //! The connections that read, and what pools of connections have in common.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Reader {
     pub(super) patience: Duration,
     pub(super) primary: Option<Primary>,
     pub(super) pooled: bool,
+    /// When the database last answered.
+    pub(super) answered: Arc<Mutex<Option<Instant>>>,
     pub(super) metrics: Metrics,
 }
 
@@ -90,7 +92,20 @@ impl Reader {
         let began = Instant::now();
         let answer = in_time(self.primary.as_ref(), self.patience, answer).await;
         self.metrics.read(began.elapsed());
+        if answer.is_ok() {
+            *self.answered() = Some(Instant::now());
+        }
         answer
+    }
+
+    /// Whether the database answered within the time that a statement may take.
+    pub(super) fn answered_lately(&self) -> bool {
+        self.answered()
+            .is_some_and(|at| at.elapsed() < self.patience)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The driver prepares a statement by one message and runs it by another. A pooler may send these to two connections,

@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -151,6 +152,7 @@ impl Store {
                 patience: options.read_timeout,
                 primary: primary.clone(),
                 pooled: options.pooled,
+                answered: Arc::default(),
                 metrics: Metrics::default(),
             },
             write: Pool::new(write),
@@ -227,10 +229,11 @@ impl Store {
         self.primary.as_ref().is_some_and(Primary::is_away)
     }
 
-    /// Whether every connection that reads is in use, of a database that is there.
+    /// Whether every connection that reads is in use, of a database that answered just now: a connection that is being opened, or
+    /// waits for one that hangs, is in use too.
     pub(super) fn is_busy(&self) -> bool {
         let busy = |pool: &observe::Pool| pool.role == "read" && pool.in_use >= pool.most as usize;
-        !self.is_away() && self.pools().iter().any(busy)
+        !self.is_away() && self.read.answered_lately() && self.pools().iter().any(busy)
     }
 
     /// Has the primary looked for: something went wrong that may be its absence.
