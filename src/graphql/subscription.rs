@@ -6,7 +6,7 @@ use std::{
 
 use async_graphql::{Context, Description, ID, Subscription as GraphqlSubscription};
 use entity::signal::Kind;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use super::{
@@ -151,14 +151,8 @@ async fn listen<T: OfKind + From<SignalOf>>(
     let progress = ctx.data_unchecked::<Progress>().clone();
     // Boxed, so that a listener that waits keeps no room for its beginning.
     let telling = Box::pin(Telling::begin(chat, viewer(ctx)?.id, wanted, progress)).await?;
-    // Boxed, so that it is moved, and kept room for, as a pointer.
-    Ok(stream::unfold(Some(Box::new(telling)), async |telling| {
-        let mut telling = telling?;
-        match telling.next().await {
-            Ok(signal) => Some((Ok(T::from(SignalOf::of(signal))), Some(telling))),
-            Err(error) => Some((Err(error), None)),
-        }
-    }))
+    let event = |signal| T::from(SignalOf::of(signal));
+    Ok(telling.signals().map_ok(event))
 }
 
 impl Telling {
@@ -186,11 +180,19 @@ impl Telling {
         })
     }
 
-    /// The next signal, however long it is in coming.
-    ///
-    /// # Errors
-    /// As [`SignalStream::next`].
-    pub(super) async fn next(&mut self) -> Result<Signal, Error> {
+    /// Every signal, up to the error that ends them, which is one of [`SignalStream::next`].
+    pub(super) fn signals(self) -> impl Stream<Item = Result<Signal, Error>> + Send + 'static {
+        // Boxed, so that it is moved, and kept room for, as a pointer.
+        stream::unfold(Some(Box::new(self)), async |telling| {
+            let mut telling = telling?;
+            match telling.next().await {
+                Ok(signal) => Some((Ok(signal), Some(telling))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Signal, Error> {
         loop {
             if let Some(signal) = self.untold.pop_front() {
                 self.progress.tell(signal.cursor);

@@ -5,7 +5,7 @@ use async_graphql::{
     parser::types::{OperationType, SelectionSet},
 };
 use entity::signal::Kind;
-use futures_util::{FutureExt as _, Stream, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Node, Object, Root, Row as _, UserField, arguments, node, user_field, write_text, write_user,
@@ -76,8 +76,10 @@ impl Events {
         let viewer = viewer.id;
         let begin = async move {
             match Telling::begin(&chat, viewer, wanted, progress).await {
-                // Boxed, so that it is moved, and kept room for, as a pointer.
-                Ok(telling) => Ok(form.tell(Box::new(telling))),
+                Ok(telling) => Ok(telling.signals().map(move |signal| match signal {
+                    Ok(signal) => Ok(form.write(&signal)),
+                    Err(error) => Err(form.root.failed(error)),
+                })),
                 Err(error) => Err(form.root.failed(error)),
             }
         };
@@ -86,19 +88,6 @@ impl Events {
 }
 
 impl Form {
-    fn tell(
-        self,
-        telling: Box<Telling>,
-    ) -> impl Stream<Item = Result<String, ServerError>> + Send + 'static {
-        stream::unfold(Some((Box::new(self), telling)), async |told| {
-            let (form, mut telling) = told?;
-            match telling.next().await {
-                Ok(signal) => Some((Ok(form.write(&signal)), Some((form, telling)))),
-                Err(error) => Some((Err(form.root.failed(error)), None)),
-            }
-        })
-    }
-
     fn write(&self, signal: &Signal) -> String {
         let (message, viewer) = (&signal.message, signal.cursor.user);
         let mut out = Vec::with_capacity(1_024);
