@@ -219,7 +219,7 @@ const WAYS: &str = "SELECT m.conversation_id, m.sender_id, m.recipient_id, \
     FROM (SELECT m.conversation_id, m.seq, m.sender_id, m.recipient_id, m.read_at, m.recipient_position, \
     LAG(m.recipient_position) OVER (PARTITION BY m.conversation_id, m.recipient_id ORDER BY m.seq) AS previous \
     FROM {rows} JOIN message m ON m.conversation_id = r.conversation_id) m \
-    GROUP BY m.conversation_id, m.sender_id, m.recipient_id";
+    GROUP BY m.conversation_id, m.sender_id, m.recipient_id ORDER BY m.sender_id, m.recipient_id";
 
 /// Messages whose own signal should be in their recipient's log, and is not.
 const UNSIGNALLED: &str = "SELECT m.conversation_id, m.recipient_id, max(m.recipient_position) AS place FROM {rows} \
@@ -227,7 +227,7 @@ const UNSIGNALLED: &str = "SELECT m.conversation_id, m.recipient_id, max(m.recip
     JOIN inbox i ON i.user_id = m.recipient_id AND i.log_floor < m.recipient_position \
     LEFT JOIN signal s ON s.user_id = m.recipient_id AND s.position = m.recipient_position \
     WHERE s.position IS NULL OR s.kind <> 1 OR s.conversation_id <> m.conversation_id OR s.seq <> m.seq \
-    GROUP BY m.conversation_id, m.recipient_id";
+    GROUP BY m.conversation_id, m.recipient_id ORDER BY m.recipient_id";
 
 async fn ask(
     tx: &DatabaseTransaction,

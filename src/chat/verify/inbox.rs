@@ -165,10 +165,12 @@ const SIDE_POSITIONS: &str = "SELECT p.user_id, p.partner_id, p.last_position FR
     JOIN inbox j ON j.user_id = r.user_id JOIN signal s ON s.user_id = j.user_id AND s.position > j.log_floor \
     WHERE s.kind = 1 GROUP BY s.user_id, s.conversation_id) l \
     ON l.user_id = p.user_id AND l.conversation_id = p.conversation_id \
-    WHERE p.last_position <> l.latest OR (l.latest IS NULL AND p.last_position > i.log_floor)";
+    WHERE p.last_position <> l.latest OR (l.latest IS NULL AND p.last_position > i.log_floor) \
+    ORDER BY p.partner_id";
 
 const EMPTY_SIDES: &str = "SELECT p.user_id, p.partner_id FROM {rows} JOIN conversation_partner p ON p.user_id = r.user_id \
-    WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.conversation_id = p.conversation_id)";
+    WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.conversation_id = p.conversation_id) \
+    ORDER BY p.partner_id";
 
 async fn ask(
     tx: &DatabaseTransaction,

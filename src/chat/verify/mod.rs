@@ -2,7 +2,7 @@
 //!
 //! The database is walked in pages of conversations and of users, each in one snapshot, so that servers may run meanwhile and
 //! nothing that they do looks wrong. To mend, the inboxes are locked as a writer locks them, and the same rules are asked
-//! again under the locks: only what is wrong then is changed.
+//! again under the locks: only what is wrong then is changed. Two looks at the same rows tell the same, in the same order.
 
 mod conversation;
 mod inbox;
