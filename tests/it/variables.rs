@@ -96,6 +96,24 @@ async fn variables_are_coerced_as_graphql_js_does() {
         assert_eq!(data["user"], Value::Null, "{id}");
     }
     let page = "query ($n: Int) { unreadMessages(first: $n) { totalCount } }";
+    // A number of the document that means 0 is no page's size, wherever it stands.
+    for zero in ["0", "-0"] {
+        for list in [
+            format!("conversationPartners(first: {zero})"),
+            format!("unreadMessages(first: {zero})"),
+            format!("conversation(partnerId: \"7\", limit: {zero})"),
+            format!("conversation(partnerId: \"7\", limit: {zero}, markRead: true)"),
+        ] {
+            for beside in ["", "viewer { id }"] {
+                let document = format!("{{ {list} {{ nodes {{ id }} }} {beside} }}");
+                let code = ann.ask(&document, json!({})).await.code();
+                assert_eq!(code, "BAD_USER_INPUT", "{document}");
+            }
+        }
+        let document = page.replace("$n: Int", &format!("$n: Int = {zero}"));
+        let code = ann.ask(&document, json!({})).await.code();
+        assert_eq!(code, "BAD_USER_INPUT", "{document}");
+    }
     assert_eq!(
         ann.data(page, json!({ "n": 1.0 })).await["unreadMessages"]["totalCount"],
         0

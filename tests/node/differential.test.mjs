@@ -30,7 +30,7 @@ describe('the server and graphql-js', () => {
     assert.equal(differences.length, 0, await report(theirs, differences));
   });
 
-  test('agree about every variable type, given every kind of value', async () => {
+  test('agree about every place for a value, given every kind of value, and every type that a variable has there', async () => {
     const { differences, outcomes } = await run(theirs, coercions(theirs.schema, judged.pools));
     assert.equal(differences.length, 0, await report(theirs, differences));
     for (const each of ['accepted', 'BAD_USER_INPUT']) assert.ok(outcomes[each] > 500, JSON.stringify(outcomes));

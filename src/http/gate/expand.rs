@@ -248,16 +248,18 @@ impl<'a> Expansion<'a> {
     fn arguments(&self, field: &executable::Field) -> Result<Vec<(String, Value)>, String> {
         let mut arguments = Vec::with_capacity(field.arguments.len());
         for argument in &field.arguments {
-            let Some(value) = self.values.of(&argument.value) else {
+            let Some(definition) = field.definition.argument_by_name(&argument.name) else {
+                continue;
+            };
+            let schema = &self.checker.schema;
+            let Some(value) = self.values.of(schema, &argument.value, &definition.ty) else {
                 continue;
             };
             // Introspection's only argument that may be null: as if it were left out.
             if argument.name == "includeDeprecated" && value == Value::Null {
                 continue;
             }
-            if let Some(definition) = field.definition.argument_by_name(&argument.name) {
-                self.no_null(&value, &definition.ty, &argument.name)?;
-            }
+            self.no_null(&value, &definition.ty, &argument.name)?;
             arguments.push((argument.name.to_string(), value));
         }
         Ok(arguments)

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 
 use apollo_compiler::{
-    Name,
-    ast::{self, DirectiveList},
+    Name, Schema,
+    ast::{self, DirectiveList, Type},
     collections::HashMap,
     response::JsonValue,
 };
 use async_graphql::{Name as GraphqlName, Value};
 
-use super::variables::{Coerced, number_of};
+use super::variables::{Coerced, field_type, number_of};
 
 /// This request's variables, for the places that name them.
 pub(super) struct Values<'a> {
@@ -117,15 +117,15 @@ impl<'a> Values<'a> {
             .unwrap_or_default()
     }
 
-    /// A value with the variables in place; nothing where it is a variable that was left out.
-    pub(super) fn of(&self, value: &ast::Value) -> Option<Value> {
+    /// A value of this type with the variables in place; nothing where it is a variable that was left out.
+    pub(super) fn of(&self, schema: &Schema, value: &ast::Value, ty: &Type) -> Option<Value> {
         Some(match value {
             ast::Value::Null => Value::Null,
             ast::Value::Enum(name) => Value::Enum(GraphqlName::new(name.as_str())),
             ast::Value::Variable(name) => from_json(self.variables.get(name.as_str())?),
             ast::Value::String(text) => Value::String(text.clone()),
             ast::Value::Boolean(boolean) => Value::Boolean(*boolean),
-            ast::Value::Int(number) => match number_of(number.as_str()) {
+            ast::Value::Int(number) => match number_of(number.as_str(), ty) {
                 Some(number) => Value::Number(number),
                 None => Value::String(number.as_str().to_owned()),
             },
@@ -134,13 +134,14 @@ impl<'a> Values<'a> {
                 let items = items.iter();
                 Value::List(
                     items
-                        .map(|item| self.of(item).unwrap_or(Value::Null))
+                        .map(|item| self.of(schema, item, ty).unwrap_or(Value::Null))
                         .collect(),
                 )
             }
             ast::Value::Object(fields) => {
                 let fields = fields.iter().filter_map(|(name, value)| {
-                    Some((GraphqlName::new(name.as_str()), self.of(value)?))
+                    let value = self.of(schema, value, field_type(schema, ty, name))?;
+                    Some((GraphqlName::new(name.as_str()), value))
                 });
                 Value::Object(fields.collect())
             }

@@ -36,7 +36,7 @@ pub(super) fn coerce(
                 coerced.insert(key.clone(), value);
             }
         } else if let Some(default) = &variable.default_value {
-            let default = json_of(default);
+            let default = json_of(schema, default, &variable.ty);
             if let Some(default) = coercion.value(&variable.ty, &default, &Path::Variable) {
                 coerced.insert(name, default);
             }
@@ -171,7 +171,8 @@ impl Coercion<'_> {
                 }
                 None => {
                     if let Some(default) = &field.default_value {
-                        coerced.insert(name.as_str(), json_of(default));
+                        let default = json_of(self.schema, default, &field.ty);
+                        coerced.insert(name.as_str(), default);
                     } else if field.ty.is_non_null() {
                         let why = format!(
                             "Field \"{name}\" of required type \"{}\" was not provided.",
@@ -262,14 +263,14 @@ fn id(value: &JsonValue) -> Option<JsonValue> {
     })
 }
 
-/// A constant of the document as JSON. Whole numbers of more than 64 bits can only be ids.
-fn json_of(value: &ast::Value) -> JsonValue {
+/// A constant of the document as JSON.
+fn json_of(schema: &Schema, value: &ast::Value, ty: &Type) -> JsonValue {
     match value {
         ast::Value::Null | ast::Value::Variable(_) => JsonValue::Null,
         ast::Value::Enum(name) => name.as_str().into(),
         ast::Value::String(text) => text.as_str().into(),
         ast::Value::Boolean(boolean) => (*boolean).into(),
-        ast::Value::Int(number) => match number_of(number.as_str()) {
+        ast::Value::Int(number) => match number_of(number.as_str(), ty) {
             Some(number) => JsonValue::Number(number),
             None => number.as_str().into(),
         },
@@ -277,16 +278,31 @@ fn json_of(value: &ast::Value) -> JsonValue {
             Ok(number) => JsonValue::Number(number),
             Err(_) => number.as_str().into(),
         },
-        ast::Value::List(items) => items.iter().map(|item| json_of(item)).collect(),
-        ast::Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), json_of(value)))
-            .collect(),
+        ast::Value::List(items) => {
+            let items = items.iter();
+            items.map(|item| json_of(schema, item, ty)).collect()
+        }
+        ast::Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                let value = json_of(schema, value, field_type(schema, ty, name));
+                (name.as_str(), value)
+            });
+            fields.collect()
+        }
     }
 }
 
-/// A whole number where a number keeps its text; not where only an id could: of more than 64 bits, or `-0`.
-pub(super) fn number_of(text: &str) -> Option<serde_json::Number> {
+/// The type of an input object's field, by the type that holds the object; that itself where nothing is known of the field.
+pub(super) fn field_type<'a>(schema: &'a Schema, ty: &'a Type, field: &Name) -> &'a Type {
+    let object = schema.get_input_object(ty.inner_named_type());
+    object
+        .and_then(|object| object.fields.get(field))
+        .map_or(ty, |field| &field.ty)
+}
+
+/// The number that a whole one in the document means. An id is its text: nothing where a number would lose that, which one of
+/// more than 64 bits does, and `-0`.
+pub(super) fn number_of(text: &str, ty: &Type) -> Option<serde_json::Number> {
     let number: i64 = text.parse().ok()?;
-    (number.to_string() == text).then(|| number.into())
+    (ty.inner_named_type() == "Int" || number.to_string() == text).then(|| number.into())
 }

@@ -24,13 +24,15 @@ const INPUT_TYPES = ['ID', 'ID!', 'Int', 'Int!', 'String', 'String!', 'Boolean',
 const ARGUMENTS = ['id', 'partnerId', 'first', 'limit', 'after', 'markRead', 'reversed', 'input', 'if', 'name', 'nothing'];
 
 /** Literals of every kind. */
-const VALUES = [
+export const LITERALS = [
   null, true, false, 0, 1, -1, 2147483647, 2147483648, -2147483649, 1.5, '', 'text', '1', 'true',
   [], [1], ['a', 'b'], [null], [[]], {}, { id: 'x' }, { id: 'x', username: 'y' }, { users: [] }, { nothing: 1 },
   { recipientId: 'x', content: 'y' }, { partnerId: 'x', upTo: null }, Symbol('BARE'), Symbol('INTERNAL'), Symbol('on'),
 ].map(literal).concat(['1.0', '1e2', '-0', '123456789012345678901', '1e400'].map((value) => ({
   kind: /[.e]/.test(value) ? Kind.FLOAT : Kind.INT, value,
-})), [variable('v'), variable('undeclared')]);
+})));
+
+const VALUES = [...LITERALS, variable('v'), variable('undeclared')];
 
 const find = (chance, document, fits) => {
   const found = places(document).filter((place) => fits(place.node, place));

@@ -1,5 +1,7 @@
-// Every place that takes a variable, with every type that the variable may have there, given every kind of value.
+// Every place that takes a variable, with every type that the variable may have there, given every kind of value; and every
+// kind of literal in that place, and as the variable's default.
 import { getNullableType, isInputObjectType, isLeafType, isListType, isNonNullType, isRequiredArgument, isRequiredInputField, print } from 'graphql';
+import { LITERALS } from './break-document.mjs';
 import { JSON_VALUES } from './break-request.mjs';
 import { literal } from './nodes.mjs';
 import { pool } from './world.mjs';
@@ -20,31 +22,40 @@ export function* coercions(schema, pools) {
         }
       }
     }
+    for (const written of LITERALS.map(print)) {
+      yield { text: usage(undefined, written), variables: {} };
+      yield { text: usage(`${types[1]} = ${written}`), variables: {} };
+    }
   }
 }
 
-/** Where a variable `$v` may stand: how the operation reads when it has a type, and the types that fit. */
+/**
+ * Where a variable `$v` may stand: how the operation reads when it has a type, and the types that fit; without a type, with
+ * another value in its place.
+ */
 function* usages(schema, pools) {
   for (const kind of ['query', 'mutation']) {
     for (const field of Object.values(schema.getRootType(kind).getFields())) {
       const selection = isLeafType(getNullableType(field.type)) ? '' : '{ __typename }';
-      const inField = (args) => (type) => `${kind} ($v: ${type}) { ${field.name}(${args}) ${selection} }`;
+      const inField = (args) => (type, value = '$v') => `${kind} ${declared(type)} { ${field.name}(${args(value)}) ${selection} }`;
       for (const argument of field.args) {
         const others = field.args.filter((each) => each !== argument && isRequiredArgument(each));
         const given = (value) =>
           [`${argument.name}: ${value}`, ...others.map((each) => `${each.name}: ${some(each, field.name, pools)}`)].join(', ');
-        yield { usage: inField(given('$v')), types: typesFor(argument, field.name, pools) };
+        yield { usage: inField(given), types: typesFor(argument, field.name, pools) };
 
         const input = getNullableType(argument.type);
-        if (isInputObjectType(input)) yield* inside(input, (value) => inField(given(value)), pools);
+        if (isInputObjectType(input)) yield* inside(input, (within) => inField((value) => given(within(value))), pools);
       }
     }
   }
   for (const name of ['skip', 'include']) {
     const [condition] = schema.getDirective(name).args;
-    yield { usage: (type) => `query ($v: ${type}) { __typename @${name}(if: $v) }`, types: typesFor(condition, name, pools) };
+    yield { usage: (type, value = '$v') => `query ${declared(type)} { __typename @${name}(if: ${value}) }`, types: typesFor(condition, name, pools) };
   }
 }
+
+const declared = (type) => (type === undefined ? '' : `($v: ${type})`);
 
 /** In the fields of an input object, and in lists there. */
 function* inside(input, around, pools) {
@@ -52,12 +63,12 @@ function* inside(input, around, pools) {
     const others = Object.values(input.getFields()).filter((each) => each !== field && isRequiredInputField(each));
     const given = (value) =>
       `{ ${[`${field.name}: ${value}`, ...others.map((each) => `${each.name}: ${some(each, input.name, pools)}`)].join(', ')} }`;
-    yield { usage: around(given('$v')), types: typesFor(field, input.name, pools) };
+    yield { usage: around(given), types: typesFor(field, input.name, pools) };
     if (!isListType(getNullableType(field.type))) continue;
 
     const item = { name: field.name, type: getNullableType(field.type).ofType };
-    yield { usage: around(given('[$v]')), types: typesFor(item, input.name, pools) };
-    yield* inside(getNullableType(item.type), (value) => around(given(`[${value}]`)), pools);
+    yield { usage: around((value) => given(`[${value}]`)), types: typesFor(item, input.name, pools) };
+    yield* inside(getNullableType(item.type), (within) => around((value) => given(`[${within(value)}]`)), pools);
   }
 }
 
