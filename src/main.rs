@@ -4,7 +4,7 @@ mod commands;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use directmessages::{
     auth::Tokens,
     chat::{Clock, Limits, Subject, import},
@@ -70,10 +70,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Dev(settings) => run_demo(settings).await,
         Command::Doctor(settings) => return commands::doctor(settings).await,
         Command::Health(settings) => return commands::health(&settings).await,
-        Command::Completions(settings) => {
-            commands::completions(&settings);
-            Ok(())
-        }
+        Command::Completions(settings) => commands::completions(&settings),
         Command::Man(settings) => commands::man(&settings),
         Command::Migrate(settings) => migrate(&settings).await,
         Command::Schema(settings) => {
@@ -82,8 +79,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             } else {
                 graphql::sdl()
             };
-            print!("{sdl}");
-            Ok(())
+            commands::print(sdl)
         }
         Command::Token(settings) => mint(&settings),
         Command::Import(settings) => import_file(settings).await,
@@ -95,11 +91,9 @@ async fn run(command: Command) -> anyhow::Result<bool> {
 }
 
 async fn run_server(settings: &Serve) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(settings.listen).await.with_context(|| {
-        format!(
-            "cannot listen on {}: give another address by --listen",
-            settings.listen
-        )
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        anyhow!("cannot listen on {address}: {error}; give another address by --listen (LISTEN)")
     })?;
     serve(settings, listener, Clock::system(), on_signal()?).await?;
     Ok(())
@@ -131,14 +125,11 @@ async fn run_demo(settings: Dev) -> anyhow::Result<()> {
     let secret = demo::secret(folder)
         .with_context(|| format!("the demo's folder {} cannot be used", folder.display()))?;
     // A port in use is told before anything else is done.
-    let listener = TcpListener::bind(("127.0.0.1", settings.port))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on port {}: give another by --port",
-                settings.port
-            )
-        })?;
+    let port = settings.port;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let listener = listener.map_err(|error| {
+        anyhow!("cannot listen on port {port}: {error}; give another by --port")
+    })?;
     let settings = demo_settings(settings, secret, listener.local_addr()?)?;
     let store = open_store(&settings.database, true).await?;
     demo::seed(&store, &settings.database, &settings.bounds).await?;

@@ -7,6 +7,12 @@ mod prune;
 mod restored;
 mod verify;
 
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write as _},
+};
+
+use anyhow::Context as _;
 use directmessages::config::Database;
 
 pub(crate) use self::{
@@ -23,6 +29,15 @@ pub(crate) fn tell_misspelt() {
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for (name, meant) in directmessages::config::misspelt(variables) {
         tracing::warn!("the variable {name} is no setting, and not read: is {meant} meant?");
+    }
+}
+
+/// Prints what a reader may stop reading where it has seen enough: a pipe that is closed is no failure.
+pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("standard output cannot be written"),
     }
 }
 

@@ -1,3 +1,4 @@
+use super::print;
 use directmessages::{
     chat::{State, Verified},
     config::Verify,
@@ -8,13 +9,16 @@ use directmessages::{
 pub(crate) async fn verify(settings: &Verify) -> anyhow::Result<bool> {
     super::existing(&settings.database)?;
     let store = open_store(&settings.database, false).await?;
+    let mut printed = Ok(());
     let verified = store.verify(settings.repair, |finding| {
         let state = match finding.state {
             State::Mendable => "wrong",
             State::Mended => "mended",
             State::Lost => "lost",
         };
-        println!("{state}: {}", finding.what);
+        if printed.is_ok() {
+            printed = print(format_args!("{state}: {}\n", finding.what));
+        }
     });
     let verified = verified.await;
     store.close().await;
@@ -25,13 +29,16 @@ pub(crate) async fn verify(settings: &Verify) -> anyhow::Result<bool> {
         mended,
         lost,
     } = verified?;
-    let looked_at = format!("{users} users and {conversations} conversations");
-    match (mendable, mended, lost) {
-        (0, 0, 0) => println!("{looked_at}: everything is right"),
-        (0, _, 0) => println!("{looked_at}: {mended} things were wrong, and are mended"),
-        _ => println!(
-            "{looked_at}: {mendable} things are wrong and can be mended by --repair, {mended} were mended, {lost} cannot be"
+    printed?;
+    let come_to = match (mendable, mended, lost) {
+        (0, 0, 0) => "everything is right".to_owned(),
+        (0, _, 0) => format!("{mended} things were wrong, and are mended"),
+        _ => format!(
+            "{mendable} things are wrong and can be mended by --repair, {mended} were mended, {lost} cannot be"
         ),
-    }
+    };
+    print(format_args!(
+        "{users} users and {conversations} conversations: {come_to}\n"
+    ))?;
     Ok(mendable + lost == 0)
 }

@@ -298,6 +298,49 @@ fn the_manual_pages_tell_every_subcommand_and_setting() {
     assert_eq!(nowhere.status.code(), Some(1));
 }
 
+#[test]
+fn a_reader_may_stop_where_it_has_seen_enough() {
+    for arguments in ["completions zsh", "man", "schema", "schema --federation"] {
+        // The reader is gone before a word is written.
+        let piped = format!(
+            "(sleep 0.1; exec \"$0\" {arguments}) 2>&3 | exec 0<&-; echo ${{PIPESTATUS[0]}}"
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("exec 3>&2; {piped}")])
+            .arg(PROGRAM);
+        let output = ran(&mut bash);
+        let told = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(told, ("0\n".to_owned(), String::new()), "{arguments}");
+    }
+    // What is not written for another reason is told.
+    let mut full = Command::new("bash");
+    full.args(["-c", "\"$0\" schema > /dev/full"]).arg(PROGRAM);
+    let output = ran(&mut full);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("standard output cannot be written: No space left"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_with_the_setting_to_change() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (port, folder) = (address.port().to_string(), own_folder());
+    let dev = ["dev", "--folder", folder.to_str().unwrap(), "--port", &port];
+    let address = address.to_string();
+    let serve = ["serve", "--jwt-secret", SECRET, "--listen", &address];
+    for (arguments, setting) in [(&serve, "--listen (LISTEN)"), (&dev, "--port")] {
+        let output = ran(&mut program(arguments));
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        for part in ["Address already in use", setting, &port] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_needs_no_file_beside_it() {
     let place = own_folder();

@@ -1,4 +1,4 @@
-use std::io::ErrorKind;
+use std::{io::ErrorKind, net::SocketAddr};
 
 use directmessages::config::Serve;
 use rustix::process::{Resource, getrlimit};
@@ -12,7 +12,15 @@ const FEW_SOCKETS: u64 = 4_096;
 
 /// What this machine lets the server do.
 pub(super) fn check(serve: &Serve) -> Vec<Finding> {
-    vec![sockets(serve), address(serve)]
+    let metrics = serve.observing.metrics_listen;
+    let metrics =
+        metrics.map(|listen| address("metrics", listen, "--metrics-listen (METRICS_LISTEN)"));
+    let mut found = vec![
+        sockets(serve),
+        address("address", serve.listen, "--listen (LISTEN)"),
+    ];
+    found.extend(metrics);
+    found
 }
 
 fn sockets(serve: &Serve) -> Finding {
@@ -34,26 +42,24 @@ fn sockets(serve: &Serve) -> Finding {
     }
 }
 
-fn address(serve: &Serve) -> Finding {
-    const CHECK: &str = "address";
-    let listen = serve.listen;
+fn address(check: &'static str, listen: SocketAddr, setting: &str) -> Finding {
     match std::net::TcpListener::bind(listen) {
         Ok(_) if listen.ip().is_loopback() => {
             let told = format!("{listen} is free; only this machine reaches it");
-            Finding::ok(CHECK, told)
+            Finding::ok(check, told)
         }
-        Ok(_) => Finding::ok(CHECK, format!("{listen} is free")),
+        Ok(_) => Finding::ok(check, format!("{listen} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let told = format!(
-                "a program listens on {listen}: if it is not this server, stop it, or give another address by --listen (LISTEN)"
+                "a program listens on {listen}: if it is not this server, stop it, or give another address by {setting}"
             );
-            Finding::warning(CHECK, told)
+            Finding::warning(check, told)
         }
         Err(error) => {
             let told = format!(
-                "nobody can listen on {listen} here: {error}; give an address of this machine, and a port from 1024 up, by --listen (LISTEN)"
+                "nobody can listen on {listen} here: {error}; give an address of this machine, and a port from 1024 up, by {setting}"
             );
-            Finding::failed(CHECK, told)
+            Finding::failed(check, told)
         }
     }
 }

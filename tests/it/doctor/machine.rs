@@ -213,12 +213,17 @@ async fn the_machine_s_limits_and_addresses_are_looked_at() {
     some.has("warning", "sockets", &["room for 950 sockets", "ulimit -n"]);
     limited("5000").await.has("ok", "sockets", &["room for"]);
     // An address for documentation, which no machine has.
-    let elsewhere = doctor(&database.url, &["--listen", "192.0.2.1:8000"]).await;
-    elsewhere.has(
-        "failed",
-        "address",
-        &["192.0.2.1:8000", "--listen (LISTEN)"],
-    );
+    for (flag, check, setting) in [
+        ("--listen", "address", "--listen (LISTEN)"),
+        (
+            "--metrics-listen",
+            "metrics",
+            "--metrics-listen (METRICS_LISTEN)",
+        ),
+    ] {
+        let elsewhere = doctor(&database.url, &[flag, "192.0.2.1:8000"]).await;
+        elsewhere.has("failed", check, &["192.0.2.1:8000", setting]);
+    }
 
     let mut command = program(&["doctor", "--jwt-secret", SECRET, "--listen", "127.0.0.1:0"]);
     command

@@ -107,9 +107,11 @@ async fn a_server_that_has_all_it_needs_is_told_so() {
     // Beside the server too, with whose own settings it is asked.
     let server = Process::serve(&database, &[]).await;
     let listen = server.address.to_string();
-    let told = doctor(&database.url, &["--listen", &listen]).await;
-    told.is_well();
-    told.has("warning", "address", &["a program listens", &listen]);
+    for (flag, check) in [("--listen", "address"), ("--metrics-listen", "metrics")] {
+        let told = doctor(&database.url, &[flag, &listen]).await;
+        told.is_well();
+        told.has("warning", check, &["a program listens", &listen, flag]);
+    }
     drop(server);
     database.finish().await;
 }
