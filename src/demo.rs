@@ -118,7 +118,8 @@ async fn tell(chat: &Chat, now: i64, time: &AtomicI64) -> Result<(), chat::Error
 /// How many messages these two have written: they are numbered from 1.
 async fn stored(chat: &Chat, sender: Uuid, recipient: &str) -> Result<i64, chat::Error> {
     let partner = chat.partner(sender, recipient).await?;
-    Ok(partner.map_or(0, |partner| partner.row.last_seq))
+    let last_message = partner.and_then(|partner| partner.last_message);
+    Ok(last_message.map_or(0, |message| message.id.seq))
 }
 
 fn told_line(line: &str) -> Option<(i64, &str, &str, String)> {

@@ -44,12 +44,4 @@ impl Entity {
                 .add(Column::RecipientId.eq(viewer)),
         )
     }
-
-    /// The messages to the viewer that the viewer has not read.
-    #[must_use]
-    pub fn unread_by(viewer: Uuid) -> Select<Self> {
-        Self::find()
-            .filter(Column::RecipientId.eq(viewer))
-            .filter(Column::ReadAt.is_null())
-    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Error,
-    id::{PREFIX, integer_at, uuid_at},
+    id::{PREFIX, integer_at, uuid_at, write_place},
 };
 
 /// The lists that go on by a cursor of their own.
@@ -45,13 +45,7 @@ pub struct PageCursor {
 
 impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = [
-            self.key.as_bytes().as_slice(),
-            self.place.to_be_bytes().as_slice(),
-        ]
-        .concat();
-        let letter = self.list.letter();
-        write!(f, "{PREFIX}{letter}{}", BASE64URL_NOPAD.encode(&bytes))
+        write_place(f, self.list.letter(), self.key, self.place)
     }
 }
 

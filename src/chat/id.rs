@@ -62,20 +62,33 @@ impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(subject) => f.write_str(subject),
-            Self::Message(id) => {
-                write_opaque(f, 'm', &[id.conversation.as_bytes(), &id.seq.to_be_bytes()])
-            }
+            Self::Message(id) => write_place(f, 'm', id.conversation, id.seq),
             Self::ConversationPartner { user, partner } => {
-                write_opaque(f, 'p', &[user.as_bytes(), partner.as_bytes()])
+                let mut key = [0; 32];
+                key[..16].copy_from_slice(user.as_bytes());
+                key[16..].copy_from_slice(partner.as_bytes());
+                write_opaque(f, 'p', &key)
             }
-            Self::Inbox(user) => write_opaque(f, 'i', &[user.as_bytes()]),
+            Self::Inbox(user) => write_opaque(f, 'i', user.as_bytes()),
         }
     }
 }
 
-fn write_opaque(f: &mut fmt::Formatter<'_>, kind: char, key: &[&[u8]]) -> fmt::Result {
-    let key = BASE64URL_NOPAD.encode(&key.concat());
-    write!(f, "{PREFIX}{kind}{key}")
+/// An id or cursor whose key is a number within something.
+pub(super) fn write_place(
+    f: &mut fmt::Formatter<'_>,
+    kind: char,
+    of: Uuid,
+    number: i64,
+) -> fmt::Result {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(of.as_bytes());
+    key[16..].copy_from_slice(&number.to_be_bytes());
+    write_opaque(f, kind, &key)
+}
+
+fn write_opaque(f: &mut fmt::Formatter<'_>, kind: char, key: &[u8]) -> fmt::Result {
+    write!(f, "{PREFIX}{kind}{}", BASE64URL_NOPAD.encode_display(key))
 }
 
 /// The text is no id that this server could have given.

@@ -1,14 +1,10 @@
 //! Lists, a page at a time: each page starts by a key, so that it costs what it holds, however long the list is.
 
-use entity::message;
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
 use uuid::Uuid;
 
 use super::{
     Chat, Error, LastMessages, List, Message, PageCursor, Partner, conversation_id, other_than,
-    query::{self, Users},
+    query::{self, Conversation},
     writer,
 };
 
@@ -72,16 +68,8 @@ impl Chat {
         viewer: Uuid,
         page: &ConversationPage,
     ) -> Result<Page<Message>, Error> {
-        let (partner, conversation, after) = resolve(viewer, page)?;
-        let users = self.people([viewer, partner]).await?;
-        if users
-            .find(partner)
-            .is_none_or(|user| user.subject != page.partner)
-        {
-            return Err(Error::UserNotFound(page.partner.clone()));
-        }
-        let rows = self.conversation_rows(conversation, page, after).await?;
-        Self::message_page(rows, page, conversation, after, &users)
+        let (conversation, after) = self.resolve(viewer, page).await?;
+        self.page_of(&conversation, page, after).await
     }
 
     /// The same page, after every message in it that was sent to `viewer` was marked as read; only those, and each once.
@@ -93,79 +81,75 @@ impl Chat {
         viewer: Uuid,
         page: &ConversationPage,
     ) -> Result<Page<Message>, Error> {
-        let (partner, conversation, after) = resolve(viewer, page)?;
-        let shown = self.conversation(viewer, page).await?;
-        let unread = || {
-            let rows = shown.rows.iter().map(|(_, message)| &message.row);
-            rows.filter(|row| row.recipient_id == viewer && row.read_at.is_none())
-                .map(|row| row.seq)
-        };
-        let (Some(first), Some(last)) = (unread().min(), unread().max()) else {
+        let (conversation, after) = self.resolve(viewer, page).await?;
+        let mut shown = self.page_of(&conversation, page, after).await?;
+        let unread = shown.rows.iter().filter_map(|(_, message)| {
+            let is_unread = message.recipient.id == viewer && message.read_at.is_none();
+            is_unread.then_some((message.id.seq, message.sender.id))
+        });
+        let (Some((first, partner)), Some((last, _))) = (unread.clone().min(), unread.max()) else {
             return Ok(shown);
         };
         self.writer
             .read(writer::Read {
                 viewer,
                 partner,
-                conversation,
+                conversation: conversation.id,
                 after: first - 1,
                 up_to: last,
                 complete: false,
                 maybe_stored: std::collections::BTreeSet::new(),
             })
             .await?;
-        // The same messages, now read. Nothing but the mark can have changed, and nothing lies between.
-        let bounds = shown.rows.iter().map(|(_, message)| message.row.seq);
-        let (from, to) = (bounds.clone().min().unwrap_or(0), bounds.max().unwrap_or(0));
-        let people = shown.rows.first().map(|(_, message)| message);
-        let people = people.map(|message| [message.sender.clone(), message.recipient.clone()]);
-        let users: Users = people.into_iter().flatten().collect();
-        let find = Self::in_order(conversation, page.reversed)
-            .filter(message::Column::Seq.between(from, to));
-        let mut rows = query::find(&self.store.read, find).await?;
-        rows.truncate(shown.rows.len());
-        let mut read = Self::message_page(rows, page, conversation, after, &users)?;
-        read.has_next = shown.has_next;
-        Ok(read)
-    }
-
-    fn in_order(conversation: Uuid, reversed: bool) -> sea_orm::Select<message::Entity> {
-        message::Entity::find()
-            .filter(message::Column::ConversationId.eq(conversation))
-            .order_by(
-                message::Column::Seq,
-                if reversed { Order::Desc } else { Order::Asc },
-            )
-    }
-
-    async fn conversation_rows(
-        &self,
-        conversation: Uuid,
-        page: &ConversationPage,
-        after: Option<i64>,
-    ) -> Result<Vec<message::Model>, Error> {
-        let mut find = Self::in_order(conversation, page.reversed);
-        if let Some(seq) = after {
-            find = find.filter(query::beyond(message::Column::Seq, seq, page.reversed));
+        // The same messages, now read: nothing but the mark can have changed, and nothing lies between.
+        let begin = shown.rows.first().map(|(cursor, _)| cursor.place);
+        let before = begin.map(|seq| if page.reversed { seq + 1 } else { seq - 1 });
+        let limit = shown.rows.len() as u64;
+        let read = conversation.messages(&self.store.read, before, page.reversed, limit);
+        for ((_, message), read) in shown.rows.iter_mut().zip(read.await?) {
+            *message = read;
         }
-        Ok(query::find(&self.store.read, find.limit(page.size.0 + 1)).await?)
+        Ok(shown)
     }
 
-    fn message_page(
-        rows: Vec<message::Model>,
+    async fn page_of(
+        &self,
+        conversation: &Conversation,
         page: &ConversationPage,
-        conversation: Uuid,
         after: Option<i64>,
-        users: &Users,
     ) -> Result<Page<Message>, Error> {
-        Page::of(rows, page.size, after.is_some(), |row| {
-            let cursor = PageCursor {
-                list: List::Conversation,
-                key: conversation,
-                place: row.seq,
-            };
-            Ok((cursor, Message::join(row, users)?))
-        })
+        let limit = page.size.0 + 1;
+        let rows = conversation.messages(&self.store.read, after, page.reversed, limit);
+        Ok(Page::of(
+            rows.await?,
+            page.size,
+            after.is_some(),
+            |message| {
+                let cursor = PageCursor {
+                    list: List::Conversation,
+                    key: conversation.id,
+                    place: message.id.seq,
+                };
+                (cursor, message)
+            },
+        ))
+    }
+
+    /// The conversation, and the message after which the page starts.
+    async fn resolve(
+        &self,
+        viewer: Uuid,
+        page: &ConversationPage,
+    ) -> Result<(Conversation, Option<i64>), Error> {
+        let partner = other_than(viewer, &page.partner)?;
+        let id = conversation_id(viewer, partner);
+        let after = parse_after(page.after.as_deref(), List::Conversation, id)?;
+        let users = self.people([viewer, partner]).await?;
+        let partner = users.find(partner);
+        let partner = partner.filter(|user| user.subject == page.partner);
+        let partner = partner.ok_or_else(|| Error::UserNotFound(page.partner.clone()))?;
+        let people = [users.get(viewer)?, partner];
+        Ok((Conversation { id, people }, after))
     }
 
     /// The messages to `viewer` that the viewer has not read, oldest first.
@@ -179,23 +163,20 @@ impl Chat {
         after: Option<&str>,
     ) -> Result<Page<Message>, Error> {
         let after = parse_after(after, List::Unread, viewer)?;
-        let find = message::Entity::unread_by(viewer)
-            .filter(message::Column::RecipientPosition.gt(after.unwrap_or(0)))
-            .order_by_asc(message::Column::RecipientPosition)
-            .limit(size.0 + 1);
-        let rows = query::find(&self.store.read, find).await?;
-        let people = rows
-            .iter()
-            .flat_map(|row| [row.sender_id, row.recipient_id]);
-        let users = self.people(people).await?;
-        Page::of(rows, size, after.is_some(), |row| {
-            let cursor = PageCursor {
-                list: List::Unread,
-                key: viewer,
-                place: row.recipient_position,
-            };
-            Ok((cursor, Message::join(row, &users)?))
-        })
+        let rows = query::unread(&self.store, viewer, after.unwrap_or(0), size.0 + 1);
+        Ok(Page::of(
+            rows.await?,
+            size,
+            after.is_some(),
+            |(place, message)| {
+                let cursor = PageCursor {
+                    list: List::Unread,
+                    key: viewer,
+                    place,
+                };
+                (cursor, message)
+            },
+        ))
     }
 
     /// Everyone whom `viewer` has exchanged a message with, latest message first; with these messages where they are shown.
@@ -212,14 +193,14 @@ impl Chat {
         let after = parse_after(after, List::Partners, viewer)?;
         let before = after.unwrap_or(i64::MAX);
         let rows = query::partners(&self.store, viewer, before, size.0 + 1, last_messages);
-        Page::of(rows.await?, size, after.is_some(), |partner| {
+        Ok(Page::of(rows.await?, size, after.is_some(), |partner| {
             let cursor = PageCursor {
                 list: List::Partners,
                 key: viewer,
-                place: partner.row.last_position,
+                place: partner.last_position,
             };
-            Ok((cursor, partner))
-        })
+            (cursor, partner)
+        }))
     }
 }
 
@@ -229,25 +210,17 @@ impl<T> Page<T> {
         mut rows: Vec<R>,
         size: PageSize,
         has_previous: bool,
-        row: impl FnMut(R) -> Result<(PageCursor, T), Error>,
-    ) -> Result<Self, Error> {
+        row: impl FnMut(R) -> (PageCursor, T),
+    ) -> Self {
         let size = usize::try_from(size.0).unwrap_or(usize::MAX);
         let has_next = rows.len() > size;
         rows.truncate(size);
-        Ok(Self {
-            rows: rows.into_iter().map(row).collect::<Result<_, _>>()?,
+        Self {
+            rows: rows.into_iter().map(row).collect(),
             has_next,
             has_previous,
-        })
+        }
     }
-}
-
-/// The partner, the conversation, and the message after which the page starts.
-fn resolve(viewer: Uuid, page: &ConversationPage) -> Result<(Uuid, Uuid, Option<i64>), Error> {
-    let partner = other_than(viewer, &page.partner)?;
-    let conversation = conversation_id(viewer, partner);
-    let after = parse_after(page.after.as_deref(), List::Conversation, conversation)?;
-    Ok((partner, conversation, after))
 }
 
 fn parse_after(after: Option<&str>, list: List, key: Uuid) -> Result<Option<i64>, Error> {

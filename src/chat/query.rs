@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use entity::{conversation_partner, message, user};
+use entity::{message, user};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, IdenStatic as _, Iterable as _, QueryResult,
-    QueryTrait as _, Select, Statement,
+    ConnectionTrait, DbErr, EntityTrait, IdenStatic as _, Iterable as _, QueryResult, Statement,
 };
 use uuid::Uuid;
 
@@ -25,26 +24,34 @@ pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
 /// A message, with the two people in it.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The stored row.
-    pub row: message::Model,
+    /// Its conversation, and its number there.
+    pub id: MessageId,
     /// Who sent it.
     pub sender: Arc<user::Model>,
     /// Whom it was sent to.
     pub recipient: Arc<user::Model>,
+    /// The text.
+    pub content: String,
+    /// When it was stored, in milliseconds since 1970.
+    pub sent_at: i64,
+    /// When its recipient first read it; nothing while unread.
+    pub read_at: Option<i64>,
+    /// The sender's id for it as it is stored; nothing where it was read for the recipient only.
+    client_message_id: Option<String>,
 }
 
 impl Message {
     /// `<sender's username>: <content>`.
     #[must_use]
     pub fn formatted(&self) -> String {
-        format!("{}: {}", self.sender.username, self.row.content)
+        format!("{}: {}", self.sender.username, self.content)
     }
 
     /// The sender's own id for this message, to the sender; nothing to everyone else, and where none was given.
     #[must_use]
     pub fn client_message_id(&self, viewer: Uuid) -> Option<&str> {
-        let given = ClientMessageId::given(&self.row.client_message_id);
-        given.filter(|_| self.row.sender_id == viewer)
+        let given = ClientMessageId::given(self.client_message_id.as_deref()?);
+        given.filter(|_| self.sender.id == viewer)
     }
 
     /// Joins a row to its two users.
@@ -53,9 +60,13 @@ impl Message {
     /// [`Error::Internal`] where one of them is missing, which the writer rules out.
     pub(super) fn join(row: message::Model, users: &Users) -> Result<Self, Error> {
         Ok(Self {
+            id: MessageId::of(&row),
             sender: users.get(row.sender_id)?,
             recipient: users.get(row.recipient_id)?,
-            row,
+            content: row.content,
+            sent_at: row.sent_at,
+            read_at: row.read_at,
+            client_message_id: Some(row.client_message_id),
         })
     }
 }
@@ -139,33 +150,111 @@ pub(super) fn joined_message_at(
     found.map(|_| message_at(row, at)).transpose()
 }
 
-/// Columns of a side in the table's order, from a place on; nothing where a join found none.
-fn side_at(row: &QueryResult, at: usize) -> Result<Option<conversation_partner::Model>, DbErr> {
-    let Some(user_id) = row.try_get_by_index(at)? else {
-        return Ok(None);
-    };
-    Ok(Some(conversation_partner::Model {
-        user_id,
-        partner_id: row.try_get_by_index(at + 1)?,
-        conversation_id: row.try_get_by_index(at + 2)?,
-        last_seq: row.try_get_by_index(at + 3)?,
-        last_position: row.try_get_by_index(at + 4)?,
-        unread_count: row.try_get_by_index(at + 5)?,
-        read_seq: row.try_get_by_index(at + 6)?,
-    }))
+/// A conversation, with the two people in it.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) id: Uuid,
+    pub(super) people: [Arc<user::Model>; 2],
 }
 
-/// How many columns a side has.
-const OF_SIDE: usize = 7;
+impl Conversation {
+    /// Its first messages beyond a number; counted down, its last. Only what differs from row to row is read.
+    pub(super) async fn messages(
+        &self,
+        db: &Reader,
+        beyond: Option<i64>,
+        descending: bool,
+        limit: u64,
+    ) -> Result<Vec<Message>, Error> {
+        let (side, order, start) = if descending {
+            ("<", "DESC", i64::MAX)
+        } else {
+            (">", "ASC", 0)
+        };
+        let sql = format!(
+            "SELECT seq, sender_id, content, sent_at, read_at, client_message_id FROM message \
+             WHERE conversation_id = $1 AND seq {side} $2 ORDER BY seq {order} LIMIT $3"
+        );
+        let statement = Statement::from_sql_and_values(
+            db.get_database_backend(),
+            sql,
+            [
+                self.id.into(),
+                beyond.unwrap_or(start).into(),
+                as_i64(limit).into(),
+            ],
+        );
+        let rows = db.query_all_raw(statement).await?;
+        rows.iter().map(|row| self.message_at(row)).collect()
+    }
 
-/// The messages that a query finds, in its order.
-pub(super) async fn find(
-    db: &Reader,
-    find: Select<message::Entity>,
-) -> Result<Vec<message::Model>, DbErr> {
-    let statement = find.build(db.get_database_backend());
+    fn message_at(&self, row: &QueryResult) -> Result<Message, Error> {
+        let sent_by: Uuid = row.try_get_by_index(1)?;
+        let [one, other] = &self.people;
+        let (sender, recipient) = match sent_by {
+            id if id == one.id => (one, other),
+            id if id == other.id => (other, one),
+            _ => {
+                return Err(Error::internal(
+                    "a message is by nobody of its conversation",
+                ));
+            }
+        };
+        Ok(Message {
+            id: MessageId {
+                conversation: self.id,
+                seq: row.try_get_by_index(0)?,
+            },
+            sender: sender.clone(),
+            recipient: recipient.clone(),
+            content: row.try_get_by_index(2)?,
+            sent_at: row.try_get_by_index(3)?,
+            read_at: row.try_get_by_index(4)?,
+            client_message_id: row.try_get_by_index(5)?,
+        })
+    }
+}
+
+/// A page of the messages that `viewer` has not read, each with its position, from above `after`.
+pub(super) async fn unread(
+    store: &Store,
+    viewer: Uuid,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<(i64, Message)>, Error> {
+    let db = &store.read;
+    let statement = Statement::from_sql_and_values(
+        db.get_database_backend(),
+        "SELECT recipient_position, conversation_id, seq, sender_id, content, sent_at FROM message \
+         WHERE recipient_id = $1 AND read_at IS NULL AND recipient_position > $2 \
+         ORDER BY recipient_position LIMIT $3",
+        [viewer.into(), after.into(), as_i64(limit).into()],
+    );
     let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| message_at(row, 0)).collect()
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let senders = rows.iter().map(|row| row.try_get_by_index(3));
+    let senders = senders.collect::<Result<Vec<Uuid>, _>>()?;
+    let people = senders.iter().copied().chain([viewer]);
+    let users = store.people.load(db, people).await?;
+    let recipient = users.get(viewer)?;
+    let messages = rows.iter().zip(senders).map(|(row, sender)| {
+        let message = Message {
+            id: MessageId {
+                conversation: row.try_get_by_index(1)?,
+                seq: row.try_get_by_index(2)?,
+            },
+            sender: users.get(sender)?,
+            recipient: recipient.clone(),
+            content: row.try_get_by_index(4)?,
+            sent_at: row.try_get_by_index(5)?,
+            read_at: None,
+            client_message_id: None,
+        };
+        Ok((row.try_get_by_index(0)?, message))
+    });
+    messages.collect()
 }
 
 /// Messages that `viewer` sent or received, by their places. Those that cannot be seen are left out by the database: what
@@ -200,10 +289,14 @@ pub(super) async fn messages(
 /// One user's side of a conversation, with what is shown beside it.
 #[derive(Clone, Debug)]
 pub struct Partner {
-    /// The stored row.
-    pub row: conversation_partner::Model,
+    /// Whose side.
+    pub viewer: Uuid,
     /// The other one.
     pub user: Arc<user::Model>,
+    /// How many of the other one's messages the viewer has not read.
+    pub unread_count: i64,
+    /// The position of the latest message in the viewer's log: the order of the list.
+    pub last_position: i64,
     /// The conversation's latest message; nothing where it was left out.
     pub last_message: Option<Message>,
 }
@@ -213,8 +306,8 @@ impl Partner {
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         NodeId::ConversationPartner {
-            user: self.row.user_id,
-            partner: self.row.partner_id,
+            user: self.viewer,
+            partner: self.user.id,
         }
     }
 }
@@ -230,40 +323,52 @@ pub enum LastMessages {
 
 /// One user's side of a conversation as it was read, before the people in it are known.
 struct SideRow {
-    row: conversation_partner::Model,
+    partner: Uuid,
+    unread_count: i64,
+    last_position: i64,
     last_message: Option<message::Model>,
 }
 
 impl SideRow {
-    /// A side's columns from a place on, and then those of its last message where it is shown.
+    /// What is read of a side, `p`, by its places.
+    const COLUMNS: &str = "p.partner_id, p.unread_count, p.last_position";
+    const HAS: usize = 3;
+
+    /// Those columns from a place on, and then those of its last message where it is shown; nothing where a join found no side.
     fn at(
         row: &QueryResult,
         at: usize,
         last_messages: LastMessages,
     ) -> Result<Option<Self>, DbErr> {
-        let Some(side) = side_at(row, at)? else {
+        let Some(partner) = row.try_get_by_index(at)? else {
             return Ok(None);
         };
-        let last_message = match last_messages {
-            LastMessages::Shown => Some(message_at(row, at + OF_SIDE)?),
-            LastMessages::LeftOut => None,
-        };
         Ok(Some(Self {
-            row: side,
-            last_message,
+            partner,
+            unread_count: row.try_get_by_index(at + 1)?,
+            last_position: row.try_get_by_index(at + 2)?,
+            last_message: match last_messages {
+                LastMessages::Shown => Some(message_at(row, at + Self::HAS)?),
+                LastMessages::LeftOut => None,
+            },
         }))
     }
 
-    fn people(&self) -> [Uuid; 2] {
-        [self.row.user_id, self.row.partner_id]
+    /// Who is shown with it.
+    fn people(&self) -> impl Iterator<Item = Uuid> {
+        let last_message = self.last_message.iter();
+        let in_message = last_message.flat_map(|message| [message.sender_id, message.recipient_id]);
+        in_message.chain([self.partner])
     }
 
-    fn join(self, users: &Users) -> Result<Partner, Error> {
+    fn join(self, viewer: Uuid, users: &Users) -> Result<Partner, Error> {
         let last_message = self.last_message;
         let last_message = last_message.map(|message| Message::join(message, users));
         Ok(Partner {
-            user: users.get(self.row.partner_id)?,
-            row: self.row,
+            viewer,
+            user: users.get(self.partner)?,
+            unread_count: self.unread_count,
+            last_position: self.last_position,
             last_message: last_message.transpose()?,
         })
     }
@@ -289,7 +394,7 @@ pub(super) async fn sides(
          JOIN inbox i ON i.user_id = r.viewer_id \
          LEFT JOIN conversation_partner p ON p.user_id = r.viewer_id AND p.partner_id = r.partner_id \
          LEFT JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq",
-        columns::<conversation_partner::Entity>("p", ""),
+        SideRow::COLUMNS,
         columns::<message::Entity>("m", ""),
     );
     let statement = Rows::default()
@@ -311,7 +416,7 @@ pub(super) async fn sides(
     let sides = found.into_iter().map(|(pair, unread_count, side)| {
         let side = Side {
             unread_count,
-            partner: side.map(|side| side.join(&users)).transpose()?,
+            partner: side.map(|side| side.join(pair.0, &users)).transpose()?,
         };
         Ok((pair, side))
     });
@@ -327,13 +432,13 @@ pub(super) async fn partners(
     last_messages: LastMessages,
 ) -> Result<Vec<Partner>, Error> {
     let db = &store.read;
-    let of_side = columns::<conversation_partner::Entity>("p", "");
+    let of_side = SideRow::COLUMNS;
     let (shown, joined) = match last_messages {
         LastMessages::Shown => (
             format!("{of_side}, {}", columns::<message::Entity>("m", "")),
             "JOIN message m ON m.conversation_id = p.conversation_id AND m.seq = p.last_seq ",
         ),
-        LastMessages::LeftOut => (of_side, ""),
+        LastMessages::LeftOut => (of_side.to_owned(), ""),
     };
     let sql = format!(
         "SELECT {shown} FROM conversation_partner p {joined}\
@@ -351,7 +456,8 @@ pub(super) async fn partners(
     let sides = sides.collect::<Result<Vec<_>, _>>()?;
     let people = sides.iter().flat_map(SideRow::people);
     let users = store.people.load(db, people).await?;
-    sides.into_iter().map(|side| side.join(&users)).collect()
+    let partners = sides.into_iter().map(|side| side.join(viewer, &users));
+    partners.collect()
 }
 
 /// What stands as one user's inbox.
@@ -372,17 +478,4 @@ pub(super) async fn user(db: &Reader, subject: &str) -> Result<Option<user::Mode
 
 fn as_i64(limit: u64) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// Keyset conditions read better with the column first.
-pub(super) fn beyond<C: sea_orm::ColumnTrait>(
-    column: C,
-    place: i64,
-    descending: bool,
-) -> sea_orm::sea_query::SimpleExpr {
-    if descending {
-        column.lt(place)
-    } else {
-        column.gt(place)
-    }
 }

@@ -315,8 +315,8 @@ impl SignalStream {
             .filter(|signal| signal.cursor.position > joined_at);
         for Signal { message, .. } in seen {
             let happened = match self.cursor.stream.kind {
-                Some(Kind::Read) => message.row.read_at,
-                _ => Some(message.row.sent_at),
+                Some(Kind::Read) => message.read_at,
+                _ => Some(message.sent_at),
             };
             if let Some(happened) = happened {
                 self.chat.store.metrics.signal(now - happened);

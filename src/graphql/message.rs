@@ -8,7 +8,7 @@ use super::{
     scalar::DateTime,
     user::User,
 };
-use crate::chat::{self, MessageId, NodeId};
+use crate::chat::{self, NodeId};
 
 /// A message from one user to another. Nobody else sees it.
 #[derive(Clone, Debug, Description)]
@@ -18,12 +18,12 @@ pub(crate) struct Message(pub(crate) chat::Message);
 impl Message {
     /// Opaque; starts with `dm_m`.
     pub(crate) async fn id(&self) -> ID {
-        ID(NodeId::Message(MessageId::of(&self.0.row)).to_string())
+        ID(NodeId::Message(self.0.id).to_string())
     }
 
     /// 1, 2, 3 … within its conversation: the order. Sort by it, never by time.
     async fn sequence(&self) -> i32 {
-        count(self.0.row.seq)
+        count(self.0.id.seq)
     }
 
     /// Who sent it.
@@ -38,22 +38,22 @@ impl Message {
 
     /// The text, as it was sent: 1 to 4,000 characters (a setting of the server's).
     async fn content(&self) -> &str {
-        &self.0.row.content
+        &self.0.content
     }
 
     /// When it was stored; never before the conversation's previous message.
     async fn sent_at(&self) -> DateTime {
-        DateTime(self.0.row.sent_at)
+        DateTime(self.0.sent_at)
     }
 
     /// When its recipient first read it; null while unread.
     async fn read_at(&self) -> Option<DateTime> {
-        self.0.row.read_at.map(DateTime)
+        self.0.read_at.map(DateTime)
     }
 
     /// Whether its recipient has not read it.
     async fn unread(&self) -> bool {
-        self.0.row.read_at.is_none()
+        self.0.read_at.is_none()
     }
 
     /// `<sender's username>: <content>`.
@@ -105,11 +105,10 @@ pub(crate) struct OneMessage {
 
 impl OneMessage {
     pub(crate) fn of(viewer: uuid::Uuid, message: chat::Message) -> Self {
-        let row = &message.row;
-        let partner = if row.sender_id == viewer {
-            row.recipient_id
+        let partner = if message.sender.id == viewer {
+            message.recipient.id
         } else {
-            row.sender_id
+            message.sender.id
         };
         Self {
             message: Message(message),

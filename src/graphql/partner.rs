@@ -47,7 +47,7 @@ impl ConversationPartner {
 
     /// How many of this partner's messages the viewer has not read: exact.
     async fn unread_count(&self) -> i32 {
-        count(self.0.row.unread_count)
+        count(self.0.unread_count)
     }
 
     /// The conversation's latest message, whoever sent it.

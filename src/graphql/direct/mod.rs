@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub(super) use self::{event::Events, page::Page};
 use super::{Error, Operation, partner::count, scalar::DateTime};
-use crate::chat::{self, MessageId, NodeId};
+use crate::chat::{self, NodeId};
 
 /// The only root field of an operation.
 struct Root {
@@ -163,19 +163,18 @@ impl Row for chat::Message {
     }
 
     fn write(&self, field: &MessageField, viewer: Uuid, out: &mut Vec<u8>) {
-        let row = &self.row;
         match field {
-            MessageField::Id => write_text(out, &NodeId::Message(MessageId::of(row))),
-            MessageField::Sequence => write_json(out, &count(row.seq)),
+            MessageField::Id => write_text(out, &NodeId::Message(self.id)),
+            MessageField::Sequence => write_json(out, &count(self.id.seq)),
             MessageField::Sender(user) => write_user(out, user, &self.sender),
             MessageField::Recipient(user) => write_user(out, user, &self.recipient),
-            MessageField::Content => write_json(out, &row.content),
-            MessageField::SentAt => write_text(out, &DateTime(row.sent_at)),
-            MessageField::ReadAt => match row.read_at {
+            MessageField::Content => write_json(out, &self.content),
+            MessageField::SentAt => write_text(out, &DateTime(self.sent_at)),
+            MessageField::ReadAt => match self.read_at {
                 Some(read_at) => write_text(out, &DateTime(read_at)),
                 None => out.extend(b"null"),
             },
-            MessageField::Unread => write_json(out, &row.read_at.is_none()),
+            MessageField::Unread => write_json(out, &self.read_at.is_none()),
             MessageField::Formatted => write_json(out, &self.formatted()),
             MessageField::ClientMessageId => write_json(out, &self.client_message_id(viewer)),
         }

@@ -249,7 +249,7 @@ impl Row for chat::Partner {
         match field {
             PartnerField::Id => write_text(out, &self.node_id()),
             PartnerField::User(user) => write_user(out, user, &self.user),
-            PartnerField::UnreadCount => write_json(out, &count(self.row.unread_count)),
+            PartnerField::UnreadCount => write_json(out, &count(self.unread_count)),
             PartnerField::LastMessage(node) => match &self.last_message {
                 Some(message) => node.write(out, |out, field| message.write(field, viewer, out)),
                 None => unreachable!("last messages are read where they are shown"),
