@@ -28,10 +28,10 @@ use super::support::free_port;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The statements of the three pages, with the place of the viewer's or the conversation's id as `$1`.
-pub(crate) const CONVERSATION: &str = "SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, read_at \
+/// The statements of the three pages, with the place of the viewer's or the conversation's id as `$1`. None reads that id back.
+pub(crate) const CONVERSATION: &str = "SELECT seq, sender_id, content, sent_at, read_at, recipient_id \
      FROM message WHERE conversation_id = $1 ORDER BY seq DESC LIMIT 51";
-pub(crate) const UNREAD: &str = "SELECT conversation_id, seq, sender_id, recipient_id, content, sent_at, read_at \
+pub(crate) const UNREAD: &str = "SELECT seq, sender_id, content, sent_at, read_at, conversation_id \
      FROM message WHERE recipient_id = $1 AND read_at IS NULL ORDER BY recipient_position LIMIT 51";
 pub(crate) const PARTNERS: &str = "SELECT partner_id, unread_count FROM conversation_partner \
      WHERE user_id = $1 ORDER BY last_position DESC LIMIT 51";
@@ -137,28 +137,35 @@ type Page = State<Arc<Database>>;
 type Json = ([(axum::http::HeaderName, &'static str); 1], Bytes);
 
 async fn conversation(State(database): Page, Path(id): Path<Uuid>) -> Json {
-    messages(&database, CONVERSATION, id).await
+    let rows = rows(&database, CONVERSATION, id).await;
+    let messages = rows.iter().map(|row| {
+        let recipient: Uuid = row.get(5);
+        database.message(row, id, recipient)
+    });
+    json(&messages.collect::<Vec<_>>())
 }
 
 async fn unread(State(database): Page, Path(id): Path<Uuid>) -> Json {
-    messages(&database, UNREAD, id).await
+    let rows = rows(&database, UNREAD, id).await;
+    let messages = rows.iter().map(|row| {
+        let conversation: Uuid = row.get(5);
+        database.message(row, conversation, id)
+    });
+    json(&messages.collect::<Vec<_>>())
 }
 
-async fn messages(database: &Database, sql: &'static str, id: Uuid) -> Json {
-    let rows = rows(database, sql, id).await;
-    let messages: Vec<Message<'_>> = rows
-        .iter()
-        .map(|row| Message {
-            conversation: row.get(0),
-            seq: row.get(1),
-            sender: &database.users[&row.get::<Uuid, _>(2)],
-            recipient: &database.users[&row.get::<Uuid, _>(3)],
-            content: row.get(4),
-            sent_at: row.get(5),
-            read_at: row.get(6),
-        })
-        .collect();
-    json(&messages)
+impl Database {
+    fn message<'a>(&'a self, row: &'a PgRow, conversation: Uuid, recipient: Uuid) -> Message<'a> {
+        Message {
+            conversation,
+            seq: row.get(0),
+            sender: &self.users[&row.get::<Uuid, _>(1)],
+            recipient: &self.users[&recipient],
+            content: row.get(2),
+            sent_at: row.get(3),
+            read_at: row.get(4),
+        }
+    }
 }
 
 async fn partners(State(database): Page, Path(id): Path<Uuid>) -> Json {
