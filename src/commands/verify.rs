@@ -1,9 +1,10 @@
-use super::print;
 use directmessages::{
     chat::{State, Verified},
     config::Verify,
     open_store,
 };
+
+use super::print;
 
 /// Counts everything again, and prints what is wrong. Answers with whether nothing is, any more.
 pub(crate) async fn verify(settings: &Verify) -> anyhow::Result<bool> {
