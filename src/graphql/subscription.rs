@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// What can be listened to. `after` takes a `signalCursor`, or a cursor of this same field with the same `partnerId`; any
 /// other is `BAD_USER_INPUT`. It first replays, in order, what came after it. Keep one cursor per subscription, and start
 /// from `signalCursor`: without `after` a subscription begins now, and cannot resume before its first event. A subscription
-/// that is refused or breaks ends with one `error`.
+/// that is rejected or breaks sends one last result with `errors`, then `complete`.
 #[derive(Debug, Description)]
 pub(crate) struct Subscription;
 

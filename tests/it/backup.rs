@@ -123,13 +123,7 @@ on_both_databases! {
         assert_eq!(known, all);
         assert!(all.contains(marker["id"].as_str().unwrap()));
         // Who listened all the while hears what was there, and is then told to reload.
-        let ended = loop {
-            let message = early.socket.message().await;
-            if message["type"] != "next" || !message["payload"]["errors"].is_null() {
-                break message;
-            }
-        };
-        assert!(ended.to_string().contains("CURSOR_EXPIRED"), "{ended}");
+        assert_eq!(early.last_refusal().await, "CURSOR_EXPIRED");
         drop((early, listener));
         again.stop().await;
         backup.finish().await;

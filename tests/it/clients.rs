@@ -38,19 +38,8 @@ async fn the_rust_client_tells_of_every_message_once_over_a_cut_connection_and_a
     }
     let network = Proxy::to(server.address.port()).await;
     let tokens = TokenUrl::start("ann").await;
-    let told = Arc::new(watch::Sender::new(Vec::<String>::new()));
-    let teller = told.clone();
-    let client = tokio::spawn(client::chat(
-        format!("http://{}", network.address()),
-        tokens.url.clone(),
-        "ben".to_owned(),
-        move |line| teller.send_modify(|lines| lines.push(line.to_owned())),
-    ));
-    let says = async |line: &str| {
-        let mut lines = told.subscribe();
-        let said = lines.wait_for(|lines| lines.iter().any(|each| each == line));
-        within(line, said).await.unwrap();
-    };
+    let client = Running::start(&network, &tokens);
+    let says = async |line: &str| client.says(line).await;
 
     says("2 unread, 2 messages").await;
     says("2 read").await;
@@ -74,7 +63,7 @@ async fn the_rust_client_tells_of_every_message_once_over_a_cut_connection_and_a
     says("ben: four").await;
     ben.send(&ann, "marker").await;
     says("ben: marker").await;
-    let lines = told.borrow().clone();
+    let lines = client.lines.borrow().clone();
     let heard: Vec<&str> = lines[2..].iter().map(String::as_str).collect();
     assert_eq!(
         heard,
@@ -87,9 +76,63 @@ async fn the_rust_client_tells_of_every_message_once_over_a_cut_connection_and_a
             "ben: marker"
         ]
     );
-    client.abort();
-    assert!(client.await.unwrap_err().is_cancelled());
+    client.stop().await;
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_starts_again_where_its_cursor_has_expired() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    let network = Proxy::to(server.address.port()).await;
+    let tokens = TokenUrl::start("ann").await;
+    *tokens.shared.valid_for.lock().unwrap() = LONG;
+    let client = Running::start(&network, &tokens);
+    client.says("0 unread, 0 messages").await;
+    client.says("ann: Hello").await;
+
+    network.close();
+    ben.send(&ann, "missed").await;
+    let floor = "UPDATE inbox SET log_floor = 2 WHERE user_id = (SELECT id FROM \"user\" WHERE subject = 'ann')";
+    server.database().execute(floor).await;
+    network.open();
+    client.says("1 unread, 2 messages").await;
+    ben.send(&ann, "after").await;
+    client.says("ben: after").await;
+    client.stop().await;
+    server.finish().await;
+}
+
+/// The client, and the lines that it has printed.
+struct Running {
+    lines: Arc<watch::Sender<Vec<String>>>,
+    task: tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>,
+}
+
+impl Running {
+    fn start(network: &Proxy, tokens: &TokenUrl) -> Self {
+        let lines = Arc::new(watch::Sender::new(Vec::<String>::new()));
+        let printed = lines.clone();
+        let task = tokio::spawn(client::chat(
+            format!("http://{}", network.address()),
+            tokens.url.clone(),
+            "ben".to_owned(),
+            move |line| printed.send_modify(|lines| lines.push(line.to_owned())),
+        ));
+        Self { lines, task }
+    }
+
+    /// Waits until this line was printed.
+    async fn says(&self, line: &str) {
+        let mut lines = self.lines.subscribe();
+        let said = lines.wait_for(|lines| lines.iter().any(|each| each == line));
+        within(line, said).await.unwrap();
+    }
+
+    async fn stop(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
 }
 
 #[test]

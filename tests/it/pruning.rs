@@ -90,12 +90,8 @@ async fn hear(socket: &mut Socket, enough: usize) -> (Vec<Value>, bool) {
     let mut events = Vec::new();
     while events.len() < enough {
         let message = socket.message().await;
-        let errors = match message["type"].as_str().unwrap() {
-            "error" => message["payload"].clone(),
-            "next" => message["payload"]["errors"].clone(),
-            other => panic!("{other}: {message}"),
-        };
-        if let Some(error) = errors.get(0) {
+        if message["payload"].get("errors").is_some() {
+            let error = &socket.failed(&message).await[0];
             assert_eq!(error["extensions"]["code"], "CURSOR_EXPIRED", "{error}");
             return (events, true);
         }

@@ -315,7 +315,10 @@ impl Session {
                 if let Some(mut operation) = self.operations.remove(&id) {
                     operation.watch.failed(&errors);
                 }
-                self.send_error(&id, json!(errors)).await
+                // As graphql-ws' own server: a message `error` means that nothing was executed.
+                let payload = json!({ "errors": errors }).to_string();
+                self.send_text(protocol::next(&id, &payload)).await?;
+                self.send(&Sent::Complete { id: &id }).await
             }
             Told::Complete => {
                 if let Some(mut operation) = self.operations.remove(&id)

@@ -111,6 +111,10 @@ impl Client {
                     json!({ "type": "subscribe", "id": "1", "payload": payload })
                 }
                 Some("ping") => json!({ "type": "pong" }),
+                // A result with errors is the last one. CURSOR_EXPIRED means: start again.
+                Some("next") if message["payload"].get("errors").is_some() => {
+                    return Err(message["payload"]["errors"].to_string().into());
+                }
                 Some("next") => {
                     let data = message["payload"]["data"].take();
                     let event = serde_json::from_value::<sent::ResponseData>(data)?.message_sent;
@@ -118,7 +122,7 @@ impl Client {
                     heard(&event.message.formatted);
                     continue;
                 }
-                // CURSOR_EXPIRED, for one, says to start again.
+                // The subscription was rejected before it was executed.
                 Some("error") => return Err(message["payload"].to_string().into()),
                 _ => continue,
             };

@@ -153,6 +153,16 @@ impl Socket {
         }
     }
 
+    /// The errors of a subscription that failed: `message` is its last result, and `complete` follows.
+    pub(crate) async fn failed(&mut self, message: &Value) -> Value {
+        assert_eq!(message["type"], "next", "{message}");
+        let payload = message["payload"].as_object().unwrap();
+        assert!(!payload.contains_key("data"), "{message}");
+        let end = self.message().await;
+        assert_eq!(end, json!({ "type": "complete", "id": message["id"] }));
+        payload["errors"].clone()
+    }
+
     /// The code with which the server closes, after whatever else it tells.
     pub(crate) async fn closed(&mut self) -> u16 {
         loop {
@@ -238,23 +248,27 @@ impl Listener {
 
     /// The code of the one error with which the subscription ends.
     pub(crate) async fn refusal(&mut self) -> String {
-        Self::code(&self.socket.message().await)
+        let message = self.socket.message().await;
+        let code = code(&self.socket.failed(&message).await);
+        code.unwrap_or_else(|| panic!("no code in {message}"))
     }
 
-    /// The same, after whatever is told before.
+    /// The same, after all events before it.
     pub(crate) async fn last_refusal(&mut self) -> String {
         loop {
             let message = self.socket.message().await;
-            if message["type"] != "next" {
-                return Self::code(&message);
+            if message["payload"].get("errors").is_some() {
+                let code = code(&self.socket.failed(&message).await);
+                return code.unwrap_or_else(|| panic!("no code in {message}"));
             }
         }
     }
+}
 
-    fn code(message: &Value) -> String {
-        assert_eq!(message["type"], "error", "{message}");
-        let errors = message["payload"].as_array().unwrap();
-        assert_eq!(errors.len(), 1, "{message}");
-        errors[0]["extensions"]["code"].as_str().unwrap().to_owned()
+/// The code of the only error.
+fn code(errors: &Value) -> Option<String> {
+    match errors.as_array()?.as_slice() {
+        [error] => error["extensions"]["code"].as_str().map(str::to_owned),
+        _ => None,
     }
 }
