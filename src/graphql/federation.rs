@@ -23,6 +23,7 @@ use super::{
     caller::{service, signed_in, viewer},
     message::Message,
     query::Query,
+    scalar::SAFE_INTEGER,
     user::User,
 };
 use crate::chat::{Chat, MessageId};
@@ -167,7 +168,16 @@ impl Key {
         match fields.get("id") {
             Some(Value::String(id)) => Ok(key(id.clone())),
             // An ID may be written as a whole number.
-            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => Ok(key(id.to_string())),
+            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => {
+                let size = id.as_i64().map(i64::unsigned_abs).or(id.as_u64());
+                if size.is_none_or(|size| size > SAFE_INTEGER) {
+                    let why = format!(
+                        "its id is a number beyond {SAFE_INTEGER}, which not every JSON writer keeps exactly: send ids as strings"
+                    );
+                    return Err(refused(&why));
+                }
+                Ok(key(id.to_string()))
+            }
             Some(_) => Err(refused("its id is a string")),
             None => Err(refused("give its id")),
         }

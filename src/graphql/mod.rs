@@ -26,6 +26,7 @@ pub use self::{
     caller::{Caller, Viewer},
     conversation::ConversationArguments,
     error::{Error, ErrorCode},
+    scalar::SAFE_INTEGER,
     subscription::Progress,
 };
 use self::{
@@ -236,6 +237,64 @@ pub fn subgraph_sdl() -> String {
         sdl.replace(&format!("\n{head}\n"), &format!("\n{with_role}\n"))
     });
     format!("{LINK}\n\n{sdl}")
+}
+
+/// The directive by which clients that handle errors get types without null.
+/// <https://specs.apollo.dev/nullability/v0.4/>
+const SEMANTIC_NON_NULL: &str =
+    "directive @semanticNonNull(levels: [Int] = [0]) on FIELD_DEFINITION";
+
+/// Root fields that are null on error only. The others may be null by themselves: `conversationPartner` before the first message,
+/// `message`, `node` and `user` for an id that is nobody's.
+const NULL_ON_ERROR: [(&str, &[&str]); 2] = [
+    (
+        "type Query {",
+        &[
+            "conversation",
+            "conversationPartners",
+            "errorCodes",
+            "inbox",
+            "signalCursor",
+            "unreadMessages",
+            "viewer",
+        ],
+    ),
+    (
+        "type Mutation {",
+        &[
+            "readConversation",
+            "readMessage",
+            "sendMessage",
+            "upsertUsers",
+        ],
+    ),
+];
+
+/// The API's schema with `@semanticNonNull` at each field that is null on error only.
+#[must_use]
+pub fn semantic_sdl() -> String {
+    let (mut marked, mut field): (&[&str], _) = (&[], "");
+    let sdl = sdl();
+    let lines = sdl.lines().map(|line| {
+        if !line.starts_with([' ', '"']) {
+            let root = NULL_ON_ERROR.iter().find(|(head, _)| *head == line);
+            marked = root.map_or(&[], |(_, fields)| fields);
+        }
+        // A field stands two columns in, its arguments four, and its type beside it or after their bracket.
+        let member = line.strip_prefix("  ").unwrap_or_default();
+        let name = member.split(['(', ':']).next().unwrap_or_default();
+        if !name.is_empty() && name.chars().all(char::is_alphanumeric) {
+            field = name;
+        }
+        let has_type = member.starts_with("): ") || member.starts_with(&format!("{field}: "));
+        if has_type && marked.contains(&field) {
+            format!("{line} @semanticNonNull")
+        } else {
+            line.to_owned()
+        }
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("{SEMANTIC_NON_NULL}\n\n{}\n", lines.join("\n"))
 }
 
 fn sdl_of<Q: ObjectType + 'static>(schema: &Schema<Q, Mutation, Subscription>) -> String {

@@ -57,9 +57,10 @@ impl Query {
     async fn unread_messages(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many: 1 to 100.", default = 50)] first: i32,
+        #[graphql(desc = "How many: 1 to 100.", default_with = "Some(50)")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before.")] after: Option<String>,
     ) -> Root<UnreadMessageConnection> {
+        let first = first.unwrap_or(PageSize::DEFAULT);
         Some(unread_messages(ctx, first, after.as_deref()).await)
     }
 
@@ -68,9 +69,10 @@ impl Query {
     async fn conversation_partners(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many: 1 to 100.", default = 50)] first: i32,
+        #[graphql(desc = "How many: 1 to 100.", default_with = "Some(50)")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before.")] after: Option<String>,
     ) -> Root<ConversationPartnerConnection> {
+        let first = first.unwrap_or(PageSize::DEFAULT);
         Some(conversation_partners(ctx, first, after.as_deref()).await)
     }
 
@@ -95,12 +97,16 @@ impl Query {
             desc = "How many: 1 to 100; 50 when absent. The first that many, in the order asked for."
         )]
         limit: Option<i32>,
-        #[graphql(desc = "Turns the order round: newest first.", default = false)] reversed: bool,
+        #[graphql(
+            desc = "Turns the order round: newest first.",
+            default_with = "Some(false)"
+        )]
+        reversed: Option<bool>,
         #[graphql(
             desc = "Marks the returned messages that were sent to the viewer as read: by POST only, and a convenience (caches may skip a query): `readConversation` is the sure way.",
-            default = false
+            default_with = "Some(false)"
         )]
-        mark_read: bool,
+        mark_read: Option<bool>,
         #[graphql(
             desc = "Relay's word for `limit`, so that its connections work here too; giving both is `BAD_USER_INPUT`."
         )]
@@ -111,8 +117,8 @@ impl Query {
         let arguments = ConversationArguments {
             partner_id: partner_id.0,
             limit,
-            reversed,
-            mark_read,
+            reversed: reversed.unwrap_or_default(),
+            mark_read: mark_read.unwrap_or_default(),
             first,
             after,
         };

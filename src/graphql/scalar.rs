@@ -2,6 +2,10 @@ use std::fmt;
 
 use async_graphql::{Description, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 
+/// The largest whole number that every JSON writer and reader keeps exactly, and the smallest but for its sign: RFC 8259,
+/// section 6.
+pub const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
 /// A moment in UTC, as RFC 3339 writes it, to the millisecond: `2026-11-22T10:28:53.125Z`.
 #[derive(Clone, Copy, Debug, Description)]
 pub(crate) struct DateTime(pub(crate) i64);

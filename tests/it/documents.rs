@@ -71,12 +71,13 @@ const DIRECTIVES: [(&str, bool); 5] = [
 ];
 /// Page sizes as arguments, and what they mean with these variables: `n` is 4, `m` is left out and 7 by default, `gone` is left
 /// out.
-const PAGES: [(&str, u64); 7] = [
+const PAGES: [(&str, u64); 8] = [
     ("", 50),
     ("(first: 3)", 3),
     ("(first: $n)", 4),
     ("(first: $m)", 7),
     ("(first: $gone)", 50),
+    ("(first: null)", 50),
     ("(first: 1000)", 100),
     ("(first: -1)", 1),
 ];

@@ -251,7 +251,7 @@ async fn errors_say_where_and_are_at_most_ten() {
         ),
         (
             "{ unreadMessages(first: \"ten\") { totalCount } }",
-            "Expected value of type \"Int!\", found \"ten\".",
+            "Expected value of type \"Int\", found \"ten\".",
         ),
         (
             "{ viewer @skip(unless: true, if: true) { id } }",

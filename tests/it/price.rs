@@ -100,6 +100,16 @@ async fn an_operation_costs_what_its_fields_and_pages_come_to() {
             10 + 1 + 50,
         ),
         (
+            "{ unreadMessages(first: null) { nodes { id } } }",
+            json!({}),
+            10 + 1 + 50,
+        ),
+        (
+            "query ($n: Int = 7) { unreadMessages(first: $n) { nodes { id } } }",
+            json!({ "n": null }),
+            10 + 1 + 50,
+        ),
+        (
             "{ unreadMessages(first: 7) { nodes { id } } }",
             json!({}),
             10 + 1 + 7,

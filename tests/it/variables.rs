@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Fixture as _, database::Kind, server::TestServer, socket::Socket},
+    harness::{Fixture as _, database::Kind, server::TestServer, socket::Socket, user::User},
     price::told,
 };
 
@@ -78,9 +78,8 @@ async fn variables_are_coerced_as_graphql_js_does() {
     let server = TestServer::with(Kind::Sqlite, &[]).await;
     let ann = server.user("ann").await;
     server.user("7").await;
-    server.user("1e+21").await;
     let user = "query ($id: ID!) { user(id: $id) { id } }";
-    for (given, id) in [("7", "7"), ("7.0", "7"), ("\"7\"", "7"), ("1e21", "1e+21")] {
+    for (given, id) in [("7", "7"), ("7.0", "7"), ("\"7\"", "7")] {
         let given: Value = serde_json::from_str(given).unwrap();
         let data = ann.data(user, json!({ "id": given })).await;
         assert_eq!(data["user"]["id"], id, "{given}");
@@ -156,6 +155,136 @@ async fn variables_are_coerced_as_graphql_js_does() {
     ] {
         let answer = ann.ask(document, variables).await;
         assert_eq!(told(&answer, "BAD_USER_INPUT"), [message]);
+    }
+    server.finish().await;
+}
+
+/// One text, as it stands and with a second root field beside it, which takes another path through the server.
+async fn both_ways(user: &User, list: &str, variables: Value) -> Vec<Value> {
+    let mut data = Vec::new();
+    for beside in ["", "viewer { id }"] {
+        let document = format!(
+            "query ($n: Int, $on: Boolean) {{ list: {list} {beside} ... @skip(if: true) {{ \
+             a: unreadMessages(first: $n) {{ totalCount }} b: conversation(partnerId: \"ben\", reversed: $on) {{ nodes {{ id }} }} }} }}"
+        );
+        data.push(user.data(&document, variables.clone()).await["list"].clone());
+    }
+    data
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_for_an_argument_with_a_default_means_the_default() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    for n in 0..60 {
+        ben.send(&ann, &n.to_string()).await;
+    }
+    for (list, left_out) in [
+        ("unreadMessages(first: null)", "unreadMessages"),
+        ("unreadMessages(first: $n)", "unreadMessages"),
+        ("conversationPartners(first: null)", "conversationPartners"),
+        ("conversationPartners(first: $n)", "conversationPartners"),
+        (
+            "conversation(partnerId: \"ben\", reversed: null, markRead: null)",
+            "conversation(partnerId: \"ben\")",
+        ),
+        (
+            "conversation(partnerId: \"ben\", reversed: $on, markRead: $on, first: $n)",
+            "conversation(partnerId: \"ben\")",
+        ),
+    ] {
+        let select = |list: &str| format!("{list} {{ nodes {{ id }} pageInfo {{ hasNextPage }} }}");
+        let nulls = json!({ "n": null, "on": null });
+        let expected = both_ways(&ann, &select(left_out), json!({})).await;
+        assert_eq!(
+            both_ways(&ann, &select(list), nulls).await,
+            expected,
+            "{list}"
+        );
+        if list.starts_with("unread") {
+            assert_eq!(expected[0]["nodes"].as_array().unwrap().len(), 50);
+        }
+    }
+    assert_eq!(ann.unread_count().await, 60, "null marks nothing as read");
+    // The variable's null, and not its default, is what the argument is given.
+    let page = "query ($n: Int = 3) { unreadMessages(first: $n) { nodes { id } } }";
+    let data = ann.data(page, json!({ "n": null })).await;
+    assert_eq!(
+        data["unreadMessages"]["nodes"].as_array().unwrap().len(),
+        50
+    );
+    server.finish().await;
+}
+
+/// JavaScript writes 9007199254740993 as 9007199254740992, which may be another user's id.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_a_number_which_json_may_change_is_rejected() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let (ann, host) = (server.user("ann").await, server.service());
+    let exact = ["9007199254740991", "-9007199254740991", "9007199254740993"];
+    for id in exact {
+        server.user(id).await;
+    }
+    let user = "query ($id: ID!) { user(id: $id) { id } }";
+    for (given, id) in [
+        ("9007199254740991", exact[0]),
+        ("9007199254740991.0", exact[0]),
+        ("-9007199254740991", exact[1]),
+        ("\"9007199254740993\"", exact[2]),
+    ] {
+        let given: Value = serde_json::from_str(given).unwrap();
+        let data = ann.data(user, json!({ "id": given })).await;
+        assert_eq!(data["user"]["id"], id, "{given}");
+    }
+    // A document's own number is its text.
+    for document in [
+        "{ user(id: 9007199254740993) { id } }",
+        "query ($id: ID = 9007199254740993) { user(id: $id) { id } }",
+    ] {
+        let data = ann.data(document, json!({})).await;
+        assert_eq!(data["user"]["id"], exact[2], "{document}");
+    }
+    let send = "mutation ($i: SendMessageInput!) { sendMessage(input: $i) { message { id } } }";
+    let read =
+        "mutation ($i: ReadConversationInput!) { readConversation(input: $i) { readCount } }";
+    let upsert = "mutation ($i: UpsertUsersInput!) { upsertUsers(input: $i) { users { id } } }";
+    for id in [
+        "9007199254740992",
+        "9007199254740993",
+        "-9007199254740992",
+        "18446744073709551615",
+        "9007199254740992.0",
+        "1e21",
+        "123456789012345678901234567890",
+    ] {
+        let id: Value = serde_json::from_str(id).unwrap();
+        for (caller, document, variables) in [
+            (&ann, user, json!({ "id": id })),
+            (
+                &ann,
+                send,
+                json!({ "i": { "recipientId": id, "content": "hello" } }),
+            ),
+            (
+                &ann,
+                read,
+                json!({ "i": { "partnerId": "ann", "upTo": id } }),
+            ),
+            (
+                &host,
+                upsert,
+                json!({ "i": { "users": [{ "id": "a", "username": "a" }, { "id": id, "username": "b" }] } }),
+            ),
+        ] {
+            let answer = caller.ask(document, variables).await;
+            let messages = told(&answer, "BAD_USER_INPUT");
+            assert!(
+                messages
+                    .iter()
+                    .all(|message| message.ends_with("send ids as strings")),
+                "{messages:?}"
+            );
+        }
     }
     server.finish().await;
 }

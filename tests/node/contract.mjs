@@ -65,15 +65,15 @@ ConversationPartnerConnection.nodes: [ConversationPartner!]!
 ConversationPartnerConnection.pageInfo: PageInfo!
 
 type Query
-Query.conversation(after: String, first: Int, limit: Int, markRead: Boolean! = false, partnerId: ID!, reversed: Boolean! = false): MessageConnection
+Query.conversation(after: String, first: Int, limit: Int, markRead: Boolean = false, partnerId: ID!, reversed: Boolean = false): MessageConnection
 Query.conversationPartner(partnerId: ID!): ConversationPartner
-Query.conversationPartners(after: String, first: Int! = 50): ConversationPartnerConnection
+Query.conversationPartners(after: String, first: Int = 50): ConversationPartnerConnection
 Query.errorCodes: [ErrorCode!]
 Query.inbox: Inbox
 Query.message(id: ID!): Message
 Query.node(id: ID!): Node
 Query.signalCursor: String
-Query.unreadMessages(after: String, first: Int! = 50): UnreadMessageConnection
+Query.unreadMessages(after: String, first: Int = 50): UnreadMessageConnection
 Query.user(id: ID!): User
 Query.viewer: User
 

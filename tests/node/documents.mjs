@@ -331,6 +331,16 @@ export const documents = (world) => [
     variables: { ben: world.ben },
   },
   {
+    name: 'null takes the defaults of the arguments',
+    text: `query ($first: Int, $ben: ID!, $reversed: Boolean = true, $markRead: Boolean) {
+      unreadMessages(first: $first) { totalCount pageInfo { hasPreviousPage } }
+      conversation(partnerId: $ben, limit: null, reversed: $reversed, markRead: $markRead, first: $first) { nodes { sequence } }
+      newest: conversation(partnerId: $ben, reversed: null, markRead: null) { nodes { sequence } }
+      conversationPartners(first: null, after: null) { nodes { id } }
+    }`,
+    variables: { ben: world.ben, first: null, reversed: null, markRead: null },
+  },
+  {
     name: 'left-out variables take the defaults of the operation',
     text: `query ($ben: ID!, $limit: Int = 2, $reversed: Boolean = true, $first: Int! = 1, $yes: Boolean! = false) {
       conversation(partnerId: $ben, limit: $limit, reversed: $reversed) { nodes { sequence } }
@@ -356,15 +366,16 @@ export const documents = (world) => [
   },
   {
     name: 'an explicit null for an argument that may not be null fails that field',
-    text: `query ($first: Int, $reversed: Boolean, $ben: ID!, $default: Int = 2) {
+    text: `query ($id: ID = "somebody", $ben: ID!, $partner: ID = "somebody") {
       viewer { id }
-      unreadMessages(first: $first) { totalCount }
-      conversation(partnerId: $ben, reversed: $reversed) { nodes { id } }
-      conversationPartners(first: $default) { nodes { id } }
+      user(id: $id) { id }
+      conversation(partnerId: $partner, limit: 1) { nodes { id } }
+      conversationPartner(partnerId: $ben) { id }
+      message(id: $id) { id }
       inbox { id }
     }`,
-    variables: { first: null, reversed: null, ben: world.ben, default: null },
-    fails: { unreadMessages: 'BAD_USER_INPUT', conversation: 'BAD_USER_INPUT', conversationPartners: 'BAD_USER_INPUT' },
+    variables: { id: null, ben: world.ben, partner: null },
+    fails: { user: 'BAD_USER_INPUT', conversation: 'BAD_USER_INPUT', message: 'BAD_USER_INPUT' },
   },
   {
     name: 'variables that the operation does not declare are ignored',

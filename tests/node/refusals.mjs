@@ -15,7 +15,7 @@ export const refusedRequests = [
     'a required argument left out': '{ message { id } }',
     'a literal of the wrong type': '{ unreadMessages(first: "three") { totalCount } }',
     'a literal beyond Int': '{ unreadMessages(first: 2147483648) { totalCount } }',
-    'null for an argument that may not be null': '{ unreadMessages(first: null) { totalCount } }',
+    'null for an argument that may not be null': '{ message(id: null) { id } }',
     'a nullable variable where null is not allowed': 'query ($id: ID) { message(id: $id) { id } }',
     'a variable that is not declared': '{ message(id: $id) { id } }',
     'a variable that is not used': 'query ($id: ID) { viewer { id } }',

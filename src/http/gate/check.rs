@@ -3,7 +3,7 @@ use apollo_compiler::{
     ast::{self, OperationType},
     collections::HashMap,
     parser::Parser,
-    schema::Name,
+    schema::{ExtendedType, Name},
     validation::Valid,
 };
 use async_graphql::Pos;
@@ -23,6 +23,13 @@ use crate::{config::Prices, graphql::ErrorCode};
 /// Nested selection sets, from an operation through the fragments that it spreads, and nested values: what recursion over a
 /// document costs of the stack. Answers nest 16 levels at most, where introspection follows types of types.
 pub(super) const NESTING: usize = 100;
+
+/// What introspection has beside what apollo-compiler 1.33 knows: `isOneOf` of the specification of September 2025, and the
+/// deprecation of directives, which graphql-js asks for on request. It can go where apollo-compiler knows it too.
+const YOUNGER_INTROSPECTION: &str = "
+    extend type __Type { isOneOf: Boolean }
+    extend type __Directive { isDeprecated: Boolean! deprecationReason: String }
+";
 
 /// What a document may cost.
 #[derive(Clone, Debug)]
@@ -48,7 +55,13 @@ pub(super) struct Checker {
 impl Checker {
     /// A checker for the API's own schema.
     pub(super) fn new(sdl: &str, limits: Limits) -> Self {
-        let schema = Schema::parse_and_validate(sdl, "schema.graphql")
+        let schema = Schema::builder()
+            .parse(sdl, "schema.graphql")
+            .parse(YOUNGER_INTROSPECTION, "introspection.graphql")
+            .build()
+            .unwrap_or_else(|errors| panic!("our own schema is built: {}", errors.errors));
+        let schema = with_deprecated_directives(schema)
+            .validate()
             .unwrap_or_else(|errors| panic!("our own schema is valid: {}", errors.errors));
         let mut implementers: HashMap<Name, Vec<Name>> = schema
             .implementers_map()
@@ -157,6 +170,20 @@ impl Checker {
         }
         expand::expand(self, document, operation, values, &price)
     }
+}
+
+/// Lets `__Schema.directives` take `includeDeprecated`, as `__Type.fields` does.
+fn with_deprecated_directives(mut schema: Schema) -> Schema {
+    let argument = schema.type_field("__Type", "fields").ok();
+    let argument = argument.and_then(|field| field.argument_by_name("includeDeprecated").cloned());
+    let directives = match schema.types.get_mut("__Schema") {
+        Some(ExtendedType::Object(object)) => object.make_mut().fields.get_mut("directives"),
+        _ => None,
+    };
+    if let Some(directives) = directives {
+        directives.make_mut().arguments.extend(argument);
+    }
+    schema
 }
 
 fn unions(schema: &Schema) -> impl Iterator<Item = (Name, Vec<Name>)> {

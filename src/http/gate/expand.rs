@@ -96,7 +96,7 @@ impl<'a> Expansion<'a> {
         let mut shapes = Vec::with_capacity(fields.len());
         let mut items = Vec::with_capacity(fields.len());
         for (key, same) in fields {
-            let (shape, item) = self.field(&key, &same, depth)?;
+            let (shape, item) = self.field(object, &key, &same, depth)?;
             shapes.push(shape);
             items.extend(item);
         }
@@ -143,9 +143,10 @@ impl<'a> Expansion<'a> {
                 .is_some_and(|objects| objects.contains(object))
     }
 
-    /// One field and, unless its arguments are refused, what runs for it.
+    /// One field of an object type and, unless its arguments are refused or its value is known, what runs for it.
     fn field(
         &mut self,
+        object: &Name,
         key: &Name,
         same: &[&'a Node<executable::Field>],
         depth: usize,
@@ -162,6 +163,14 @@ impl<'a> Expansion<'a> {
                 ),
                 at.and_then(|at| place::of(&self.document.sources, at.offset())),
             ));
+        }
+        if let Some(value) = constant(object, &field.name) {
+            let shape = shape::Field {
+                key: GraphqlName::new(key.as_str()),
+                ty: field.definition.ty.clone(),
+                selection: shape::Selection::Constant(value),
+            };
+            return Ok((shape, None));
         }
         let arguments = self.arguments(field);
         let sets: Vec<&SelectionSet> = same.iter().map(|field| &field.selection_set).collect();
@@ -255,8 +264,11 @@ impl<'a> Expansion<'a> {
             let Some(value) = self.values.of(schema, &argument.value, &definition.ty) else {
                 continue;
             };
-            // Introspection's only argument that may be null: as if it were left out.
-            if argument.name == "includeDeprecated" && value == Value::Null {
+            // Null means the default.
+            if value == Value::Null
+                && definition.default_value.is_some()
+                && !definition.ty.is_non_null()
+            {
                 continue;
             }
             self.no_null(&value, &definition.ty, &argument.name)?;
@@ -297,6 +309,15 @@ impl<'a> Expansion<'a> {
         extensions.set("code", ErrorCode::BadUserInput.name());
         error.extensions = Some(extensions);
         self.refused.push(error);
+    }
+}
+
+/// What introspection answers where async-graphql 7.2 has no such field: no directive of this schema is deprecated.
+fn constant(object: &Name, field: &Name) -> Option<Value> {
+    match (object.as_str(), field.as_str()) {
+        ("__Directive", "isDeprecated") => Some(Value::Boolean(false)),
+        ("__Directive", "deprecationReason") => Some(Value::Null),
+        _ => None,
     }
 }
 

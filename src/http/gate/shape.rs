@@ -31,6 +31,8 @@ pub(super) struct Field {
 pub(super) enum Selection {
     /// A scalar or an enum: all of it.
     Leaf,
+    /// A value that is known without running anything.
+    Constant(Value),
     /// An object's fields.
     Object(Vec<Field>),
     /// The fields of each object type that it may be.
@@ -119,6 +121,9 @@ fn complete_fields(
 }
 
 fn complete_value(value: Value, ty: &Type, selection: &Selection) -> Result<Value, NullGoesUp> {
+    if let Selection::Constant(value) = selection {
+        return Ok(value.clone());
+    }
     let completed = match (value, ty) {
         (Value::List(items), Type::List(item) | Type::NonNullList(item)) => items
             .into_iter()
@@ -140,7 +145,7 @@ fn complete_object(
     selection: &Selection,
 ) -> Result<Value, NullGoesUp> {
     match selection {
-        Selection::Leaf => Ok(Value::Object(object)),
+        Selection::Leaf | Selection::Constant(_) => Ok(Value::Object(object)),
         Selection::Object(fields) => complete_fields(object, fields),
         Selection::Interface(by_type) => {
             let ty = object.swap_remove(TYPE);

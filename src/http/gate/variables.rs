@@ -9,7 +9,7 @@ use apollo_compiler::{
 };
 
 use super::{Refusal, message::cut, place, refusal::Errors};
-use crate::graphql::ErrorCode;
+use crate::graphql::{ErrorCode, SAFE_INTEGER};
 
 /// Variables with values of their declared types, defaults filled in. One that was left out and has no default is not here.
 pub(super) type Coerced = JsonMap;
@@ -137,6 +137,9 @@ impl Coercion<'_> {
                 ("Int", JsonValue::Number(number)) if whole(value).is_some() => {
                     format!("Int cannot represent non 32-bit signed integer value: {number}")
                 }
+                ("ID", JsonValue::Number(_)) if whole(value).is_some() => format!(
+                    "ID cannot represent a number beyond {SAFE_INTEGER}, which not every JSON writer keeps exactly: send ids as strings"
+                ),
                 ("Int", _) => "Int cannot represent non-integer value.".to_owned(),
                 ("Float", _) => "Float cannot represent non numeric value.".to_owned(),
                 ("String", _) => "String cannot represent a non string value.".to_owned(),
@@ -241,26 +244,14 @@ fn whole(value: &JsonValue) -> Option<i128> {
     })
 }
 
-/// An id's text: a string, or a whole number as JavaScript writes it.
+/// An id's text: a string, or a whole number that every JSON writer keeps exactly. A larger one may be another user's id by the
+/// time it is read: JavaScript writes 9007199254740993 as 9007199254740992.
 fn id(value: &JsonValue) -> Option<JsonValue> {
     if value.is_string() {
         return Some(value.clone());
     }
     let number = whole(value)?;
-    let float = value.as_f64().filter(|float| float.abs() >= 1e21);
-    Some(match float {
-        Some(float) => {
-            let text = format!("{float:e}");
-            let text = match text.split_once("e-") {
-                Some(_) => text,
-                None => text.replace('e', "e+"),
-            };
-            text.into()
-        }
-        // The shortest digits that mean this float.
-        None if value.is_f64() => format!("{}", value.as_f64().unwrap_or_default() + 0.0).into(),
-        None => number.to_string().into(),
-    })
+    (number.unsigned_abs() <= SAFE_INTEGER.into()).then(|| number.to_string().into())
 }
 
 /// A constant of the document as JSON.
@@ -300,9 +291,10 @@ pub(super) fn field_type<'a>(schema: &'a Schema, ty: &'a Type, field: &Name) -> 
         .map_or(ty, |field| &field.ty)
 }
 
-/// The number that a whole one in the document means. An id is its text: nothing where a number would lose that, which one of
-/// more than 64 bits does, and `-0`.
+/// The number that a whole one in the document means. An id is its text: nothing where a number would lose that, which `-0`
+/// does, and one beyond what JSON keeps exactly.
 pub(super) fn number_of(text: &str, ty: &Type) -> Option<serde_json::Number> {
     let number: i64 = text.parse().ok()?;
-    (ty.inner_named_type() == "Int" || number.to_string() == text).then(|| number.into())
+    let is_exact = number.unsigned_abs() <= SAFE_INTEGER && number.to_string() == text;
+    (ty.inner_named_type() == "Int" || is_exact).then(|| number.into())
 }

@@ -14,12 +14,11 @@ export const deliberate = [
   },
   {
     reason:
-      'Introspection says what the specification of October 2021 has; isOneOf and deprecated directives are younger, and ' +
-      'this API has neither.',
-    // What stands only there is unused besides, to us.
+      'An ID that comes as a number which JSON need not keep exactly is refused: JavaScript itself would have made the id of ' +
+      'another user of it. graphql-js takes every whole number.',
     applies: ({ theirs, ours }) =>
-      !theirs.outcome.startsWith('GRAPHQL') &&
-      ours?.errors?.some(({ message }) => /"(isOneOf|includeDeprecated|isDeprecated|deprecationReason)"/.test(message)),
+      theirs.outcome === 'accepted' &&
+      ours?.errors?.every(({ message, extensions }) => extensions.code === 'BAD_USER_INPUT' && /send ids as strings$/.test(message)),
   },
   {
     reason:

@@ -34,7 +34,9 @@ export function judge(schemaText, world, rules = specifiedRules) {
   return {
     schema,
     /** `{outcome, messages}` of a refusal, or of none where graphql-js fails; `{outcome: 'accepted', operation, run}` of what runs. */
-    judge({ text, variables, operationName }) {
+    judge({ text, variables, operationName: name }) {
+      // An empty name is none, as the clients that send it mean it; graphql-js looks for an operation of that name.
+      const operationName = name || undefined;
       const refused = (outcome, errors) => ({ outcome, messages: errors.map(({ message }) => message) });
       let document;
       try {
