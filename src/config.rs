@@ -3,6 +3,7 @@
 mod bus;
 mod database;
 mod doctor;
+mod documents;
 mod keys;
 mod misspelt;
 mod mistakes;
@@ -23,6 +24,7 @@ pub use self::{
     bus::Bus,
     database::{Database, Synchronous},
     doctor::{Completions, Doctor, Health, Man, Probe},
+    documents::TrustedDocuments,
     keys::Keys,
     misspelt::misspelt,
     mistakes::Mistake,
@@ -156,9 +158,9 @@ pub struct Serve {
     /// Which pages for people are served.
     #[command(flatten)]
     pub pages: Pages,
-    /// Run only the operations of this manifest, as GraphQL Code Generator, Relay or Apollo writes it.
-    #[arg(long, env = "DOCUMENTS", value_name = "FILE")]
-    pub documents: Option<PathBuf>,
+    /// Which documents run.
+    #[command(flatten)]
+    pub documents: TrustedDocuments,
     /// Let clients ask for the schema (`__schema`, `__type`); GraphiQL needs it, so --graphiql implies it.
     #[arg(long, env = "INTROSPECTION", value_parser = parse_switch)]
     pub introspection: bool,
@@ -200,6 +202,7 @@ impl Serve {
             let told = "--metrics-listen (METRICS_LISTEN) is the address of --listen (LISTEN): give another, which the public does not reach";
             found.push(Mistake::new(&["metrics-listen", "listen"], told));
         }
+        found.extend(self.documents.contradictions());
         found
     }
 
@@ -272,6 +275,10 @@ pub struct SchemaOf {
     /// As a subgraph of Apollo Federation 2, for composition: what `serve --federation` is.
     #[arg(long)]
     pub federation: bool,
+    /// With `@semanticNonNull` at each field that is null on error only: clients that handle errors (Relay's `@throwOnFieldError`) get
+    /// types without null of it.
+    #[arg(long, conflicts_with = "federation")]
+    pub semantic_non_null: bool,
 }
 
 /// Settings of `token`.

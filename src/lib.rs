@@ -20,7 +20,7 @@ mod http;
 pub mod observe;
 pub mod signals;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr};
 use tokio::net::TcpListener;
@@ -58,15 +58,9 @@ pub enum ServeError {
     /// There are no keys to check tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// The manifest of trusted documents cannot be used.
-    #[error("the manifest {file:?} cannot be used: {error}")]
-    Documents {
-        /// Which one.
-        file: std::path::PathBuf,
-        /// Why.
-        #[source]
-        error: http::ManifestError,
-    },
+    /// The manifests of trusted documents cannot be used.
+    #[error(transparent)]
+    Documents(#[from] http::ManifestError),
     /// Nobody can listen where metrics are to be.
     #[error(
         "cannot listen on {address} for metrics: {error}; give another by --metrics-listen (METRICS_LISTEN)"
@@ -89,21 +83,18 @@ pub fn mistakes(command: &Command) -> Vec<Mistake> {
     let mut found = command.contradictions();
     if let Command::Serve(settings) = command {
         found.extend(settings.broken_files());
-        if let Some((file, error)) = broken_manifest(settings) {
-            let unusable = ServeError::Documents { file, error };
+        found.extend(broken_manifests(settings).into_iter().map(|unusable| {
             let told = format!("--documents (DOCUMENTS): {unusable}");
-            found.push(Mistake::new(&["documents"], told));
-        }
+            Mistake::new(&["documents"], told)
+        }));
     }
     found
 }
 
-/// The manifest of trusted documents, where it cannot be used, and why.
+/// Why the manifests of trusted documents cannot be used.
 #[must_use]
-pub fn broken_manifest(settings: &Serve) -> Option<(PathBuf, http::ManifestError)> {
-    let file = settings.documents.as_ref()?;
-    let error = http::check_manifest(file, settings).err()?;
-    Some((file.clone(), error))
+pub fn broken_manifests(settings: &Serve) -> Vec<http::ManifestError> {
+    http::check_manifests(settings)
 }
 
 /// Opens the database, and migrates it.
@@ -195,10 +186,7 @@ pub async fn serve(
         front.clone(),
         shutdown.clone(),
     );
-    let server = Arc::new(server.map_err(|error| ServeError::Documents {
-        file: settings.documents.clone().unwrap_or_default(),
-        error,
-    })?);
+    let server = Arc::new(server?);
     back.spawn(
         stop_back
             .clone()

@@ -10,7 +10,7 @@ use directmessages::{
     chat::{Clock, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
-        Observing, Pages, Prices, Pruning, Rates, Serve, Synchronous, Token,
+        Observing, Pages, Prices, Pruning, Rates, Serve, Synchronous, Token, TrustedDocuments,
     },
     demo, graphql,
     observe::{self, Format},
@@ -76,6 +76,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Schema(settings) => {
             let sdl = if settings.federation {
                 graphql::subgraph_sdl()
+            } else if settings.semantic_non_null {
+                graphql::semantic_sdl()
             } else {
                 graphql::sdl()
             };
@@ -167,7 +169,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
             name_life: Duration::from_secs(2),
             sqlite_synchronous: Synchronous::Full,
         },
-        documents: None,
+        documents: TrustedDocuments::default(),
         bus: Bus::default(),
         bounds: Bounds::default(),
         rates: Rates::default(),

@@ -30,6 +30,16 @@ pub struct Viewer {
 }
 
 impl Caller {
+    /// Whether a service token was given, by itself or to act for a user.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::User(viewer) => viewer.service,
+            Self::Service => true,
+        }
+    }
+
     /// Makes sure that whoever a token speaks for exists here. The host application creates nobody, and acts for an
     /// existing user by `act_as`.
     ///

@@ -1,7 +1,11 @@
-//! Documents that clients name by a hash instead of sending them: those of an operator's manifest, which are then the
+//! Documents that clients name by a hash instead of sending them: those of an operator's manifests, which are then the
 //! only ones that run, or those that any client has asked before.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
@@ -13,7 +17,10 @@ use super::{
     gate::{Gate, Params, Refusal},
     params::Asked,
 };
-use crate::graphql::ErrorCode;
+use crate::{
+    config::TrustedDocuments,
+    graphql::{Caller, ErrorCode},
+};
 
 /// Bytes of text that are kept for clients to name by their hash.
 const KEPT_BYTES: u64 = 8 << 20;
@@ -22,15 +29,45 @@ const TOLD: usize = 5;
 
 /// What a name stands for.
 pub(super) enum Documents {
-    /// Only these run, by the id that their manifest gives them or by the SHA-256 of their text.
-    Trusted(HashMap<String, Arc<str>>),
+    /// Only these run, by the id that a manifest gives them or by the SHA-256 of their text.
+    Trusted {
+        known: HashMap<String, Arc<str>>,
+        /// Whether any document runs that comes with a service token.
+        exempt_service: bool,
+    },
     /// Every valid document runs, and is kept under its SHA-256 where the client asks for that.
     Open(Option<Cache<String, Arc<str>, ByLength>>),
 }
 
-/// Why a manifest cannot be used.
+/// Why the manifests cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
+    /// One of them by itself.
+    #[error("the manifest {file:?} cannot be used: {problem}")]
+    Unusable {
+        /// Which one.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        problem: ManifestProblem,
+    },
+    /// One id stands for two texts.
+    #[error(
+        "the manifests {first:?} and {second:?} give the id {id:?} to different documents: build both with ids that are hashes of the text"
+    )]
+    Ambiguous {
+        /// The id.
+        id: String,
+        /// The manifest that was named first.
+        first: PathBuf,
+        /// The manifest that was named later, or the same.
+        second: PathBuf,
+    },
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestProblem {
     /// The file cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
@@ -92,58 +129,58 @@ impl Documents {
         }))
     }
 
-    /// Only the documents of a manifest, each checked against the schema.
-    pub(super) fn trusted(file: &Path, gate: &Gate) -> Result<Self, ManifestError> {
-        let manifest: Manifest = serde_json::from_slice(&std::fs::read(file)?)?;
-        let operations: Vec<(String, String)> = match manifest {
-            Manifest::Apollo { operations } => {
-                operations.into_iter().map(|of| (of.id, of.body)).collect()
+    /// Only the documents of these manifests, each checked against the schema.
+    pub(super) fn trusted(settings: &TrustedDocuments, gate: &Gate) -> Result<Self, ManifestError> {
+        let mut found: HashMap<String, (Arc<str>, &Path)> = HashMap::new();
+        for file in &settings.files {
+            let operations =
+                read_manifest(file, gate).map_err(|problem| ManifestError::Unusable {
+                    file: file.clone(),
+                    problem,
+                })?;
+            for (id, text) in operations {
+                let text: Arc<str> = text.into();
+                for name in [sha256(&text), bare(&id).to_owned()] {
+                    match found.entry(name) {
+                        Entry::Vacant(entry) => drop(entry.insert((text.clone(), file))),
+                        Entry::Occupied(entry) if entry.get().0 == text => {}
+                        Entry::Occupied(entry) => {
+                            return Err(ManifestError::Ambiguous {
+                                id: entry.key().clone(),
+                                first: entry.get().1.to_owned(),
+                                second: file.clone(),
+                            });
+                        }
+                    }
+                }
             }
-            Manifest::ById(operations) => operations.into_iter().collect(),
-        };
-        if operations.is_empty() {
-            return Err(ManifestError::Empty);
         }
-        let mut invalid: Vec<String> = operations
-            .iter()
-            .filter_map(|(id, text)| {
-                let refusal = gate.refusal_of(text)?;
-                Some(format!("{id} ({})", refusal.first_message()))
-            })
-            .collect();
-        if !invalid.is_empty() {
-            let count = invalid.len();
-            invalid.sort();
-            invalid.truncate(TOLD);
-            return Err(ManifestError::Invalid {
-                count,
-                examples: invalid.join(", "),
-            });
-        }
-        let mut documents = HashMap::with_capacity(2 * operations.len());
-        for (id, text) in operations {
-            let text: Arc<str> = text.into();
-            documents.insert(sha256(&text), text.clone());
-            documents.insert(bare(&id).to_owned(), text);
-        }
-        Ok(Self::Trusted(documents))
+        let known = found.into_iter().map(|(name, (text, _))| (name, text));
+        Ok(Self::Trusted {
+            known: known.collect(),
+            exempt_service: settings.exempt_service,
+        })
     }
 
-    /// Whether only an operator's own documents run.
-    pub(super) fn are_trusted(&self) -> bool {
-        matches!(self, Self::Trusted(_))
+    /// Whether a caller runs an operator's own documents only.
+    pub(super) fn bind(&self, caller: &Caller) -> bool {
+        match self {
+            Self::Open(_) => false,
+            Self::Trusted { exempt_service, .. } => !(*exempt_service && caller.is_service()),
+        }
     }
 
     /// The text that a request asks to run.
-    pub(super) fn find(&self, asked: Asked) -> Result<Params, Refusal> {
+    pub(super) fn find(&self, asked: Asked, caller: &Caller) -> Result<Params, Refusal> {
         let name = asked.document.as_deref().map(bare);
         let query = match (self, asked.query, name) {
             (_, None, None) => return Err(missing()),
-            (Self::Trusted(known), Some(text), _) => known
+            (Self::Trusted { .. }, Some(text), _) if !self.bind(caller) => text,
+            (Self::Trusted { known, .. }, Some(text), _) => known
                 .get(&sha256(&text))
                 .ok_or_else(not_allowed)?
                 .to_string(),
-            (Self::Trusted(known), None, Some(name)) => {
+            (Self::Trusted { known, .. }, None, Some(name)) => {
                 known.get(name).ok_or_else(not_allowed)?.to_string()
             }
             (Self::Open(_), Some(text), None) | (Self::Open(None), Some(text), Some(_)) => text,
@@ -186,6 +223,37 @@ impl Documents {
     }
 }
 
+/// A manifest's operations, by id, each valid.
+fn read_manifest(file: &Path, gate: &Gate) -> Result<Vec<(String, String)>, ManifestProblem> {
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(file)?)?;
+    let operations: Vec<(String, String)> = match manifest {
+        Manifest::Apollo { operations } => {
+            operations.into_iter().map(|of| (of.id, of.body)).collect()
+        }
+        Manifest::ById(operations) => operations.into_iter().collect(),
+    };
+    if operations.is_empty() {
+        return Err(ManifestProblem::Empty);
+    }
+    let mut invalid: Vec<String> = operations
+        .iter()
+        .filter_map(|(id, text)| {
+            let refusal = gate.refusal_of(text)?;
+            Some(format!("{id} ({})", refusal.first_message()))
+        })
+        .collect();
+    if !invalid.is_empty() {
+        let count = invalid.len();
+        invalid.sort();
+        invalid.truncate(TOLD);
+        return Err(ManifestProblem::Invalid {
+            count,
+            examples: invalid.join(", "),
+        });
+    }
+    Ok(operations)
+}
+
 /// A name without the `sha256:` that GraphQL over HTTP puts before it.
 fn bare(name: &str) -> &str {
     name.strip_prefix("sha256:").unwrap_or(name)
@@ -206,6 +274,6 @@ fn missing() -> Refusal {
 fn not_allowed() -> Refusal {
     Refusal::new(
         ErrorCode::DocumentNotAllowed,
-        "this server runs only the documents of its manifest: name one by its hash, or add this one to the manifest",
+        "this server runs only the documents of its manifests: name one by its hash, or add this one to a manifest",
     )
 }

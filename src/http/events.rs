@@ -26,6 +26,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::{
     Server, answer,
     gate::{Prepared, Refusal},
+    headers::LAST_EVENT_ID,
     permits::Permit,
     request,
     run::Told,
@@ -37,7 +38,6 @@ use crate::{
     observe::{Listening, Watched},
 };
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// nginx, and what follows its example, hold an answer back until it is long enough: not this one.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const COMPLETE: &str = "event: complete\ndata:\n\n";

@@ -9,6 +9,7 @@ mod documents;
 mod events;
 pub(crate) mod fuzz;
 mod gate;
+mod headers;
 mod health;
 mod origin;
 mod page;
@@ -20,7 +21,7 @@ mod run;
 mod socket;
 mod watch;
 
-use std::{any::Any, path::Path, sync::Arc, time::Duration};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -51,7 +52,7 @@ use self::{
 pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
-    config::{Bounds, Pages, Serve},
+    config::{Bounds, Pages, Serve, TrustedDocuments},
     graphql::{self, Api, Caller},
     observe::Metrics,
 };
@@ -73,9 +74,25 @@ fn gate(settings: &Serve) -> Gate {
     Gate::new(&sdl, limits)
 }
 
-/// Looks whether a manifest of trusted documents can be used.
-pub(crate) fn check_manifest(file: &Path, settings: &Serve) -> Result<(), ManifestError> {
-    Documents::trusted(file, &gate(settings)).map(|_| ())
+/// Why the manifests of trusted documents cannot be used: each of them by itself, or else all of them together.
+pub(crate) fn check_manifests(settings: &Serve) -> Vec<ManifestError> {
+    if settings.documents.files.is_empty() {
+        return Vec::new();
+    }
+    let gate = gate(settings);
+    let check = |files: &[PathBuf]| {
+        let settings = TrustedDocuments {
+            files: files.to_vec(),
+            exempt_service: false,
+        };
+        Documents::trusted(&settings, &gate).err()
+    };
+    let each = settings.documents.files.chunks(1).filter_map(check);
+    let mut errors: Vec<_> = each.collect();
+    if errors.is_empty() && settings.documents.files.len() > 1 {
+        errors.extend(check(&settings.documents.files));
+    }
+    errors
 }
 
 /// What every request shares.
@@ -100,7 +117,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// # Errors
-    /// Where the manifest of trusted documents cannot be used.
+    /// Where the manifests of trusted documents cannot be used.
     pub(crate) fn new(
         api: Api,
         verifier: Verifier,
@@ -110,9 +127,10 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<Self, ManifestError> {
         let gate = gate(settings);
-        let documents = match &settings.documents {
-            Some(file) => Documents::trusted(file, &gate)?,
-            None => Documents::open(settings.bounds.persisted_queries),
+        let documents = if settings.documents.files.is_empty() {
+            Documents::open(settings.bounds.persisted_queries)
+        } else {
+            Documents::trusted(&settings.documents, &gate)?
         };
         Ok(Self {
             api,
@@ -141,7 +159,7 @@ impl Server {
         watch: &mut Watch,
     ) -> Result<Prepared, Refusal> {
         let name = asked.document.clone();
-        let found = self.documents.find(asked);
+        let found = self.documents.find(asked, caller);
         let bytes = found.as_ref().map_or(0, |params| params.query.len());
         self.rates.admit_document(caller, address, bytes)?;
         let params = found?;
@@ -149,7 +167,7 @@ impl Server {
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
         }
-        watch.runs(&prepared);
+        watch.runs(&prepared, self.documents.bind(caller));
         self.rates.admit(caller, &prepared)?;
         Ok(prepared)
     }

@@ -83,7 +83,7 @@ impl Asked {
             let no_object = |error| format!("{name}: this is no JSON object: {error}");
             match name {
                 "query" => json.query = Some(value.into_owned()),
-                _ if value.is_empty() => {}
+                "variables" | "extensions" if value.is_empty() => {}
                 "documentId" => json.document_id = Some(value.into_owned()),
                 "operationName" => json.operation_name = Some(value.into_owned()),
                 "variables" => json.variables = serde_json::from_str(&value).map_err(no_object)?,
@@ -98,17 +98,22 @@ impl Asked {
 
     fn of(json: Json) -> Result<Self, String> {
         let extensions = json.extensions.unwrap_or_default();
-        let document = match (json.document_id, extensions.persisted_query) {
+        let document_id = json.document_id.filter(|id| !id.is_empty());
+        let document = match (document_id, extensions.persisted_query) {
             (Some(id), _) => Some(id),
             (None, Some(persisted)) if persisted.version != 1 => {
                 return Err("extensions.persistedQuery: the only version is 1".to_owned());
             }
             (None, persisted) => persisted.map(|persisted| persisted.sha256_hash),
         };
+        // Beside a document's id an empty text is none: graphql-ws, graphql-sse and urql send it so.
+        let query = json
+            .query
+            .filter(|query| !query.is_empty() || document.is_none());
         Ok(Self {
-            query: json.query,
+            query,
             document,
-            operation_name: json.operation_name,
+            operation_name: json.operation_name.filter(|name| !name.is_empty()),
             variables: json.variables.unwrap_or_default(),
         })
     }

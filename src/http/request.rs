@@ -27,6 +27,7 @@ use super::{
     address::Address,
     answer, events,
     gate::Refusal,
+    headers::{X_ACT_AS, check_single},
     params::Asked,
     socket,
     watch::{Arrived, Watch},
@@ -123,7 +124,7 @@ async fn run(
             "Accept: this server answers with application/graphql-response+json, application/json or text/event-stream",
         ))
     } else {
-        asked
+        check_single(&head.headers).and(asked)
     };
     // What is no GraphQL request speaks for nobody.
     if asked.is_err() {
@@ -188,7 +189,7 @@ async fn arrive(
     headers: &HeaderMap,
     identity: Option<&Identity>,
 ) -> Result<Caller, Refusal> {
-    let act_as = match headers.get("x-act-as") {
+    let act_as = match headers.get(X_ACT_AS) {
         Some(value) => Some(decode_act_as(value.as_bytes())?),
         None => None,
     };

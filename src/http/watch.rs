@@ -208,10 +208,10 @@ impl Watch {
         };
     }
 
-    pub(super) fn runs(&mut self, prepared: &Prepared) {
+    /// `trusted`: whether the operation is one of an operator's own, so that its name may be a metric's label.
+    pub(super) fn runs(&mut self, prepared: &Prepared, trusted: bool) {
         self.kind = Some(prepared.kind);
         self.price = Some(prepared.price);
-        let trusted = self.server.documents.are_trusted();
         self.operation = match &prepared.name {
             Some(name) if trusted => name.clone().into(),
             _ => root_field(prepared).into(),

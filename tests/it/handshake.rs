@@ -246,3 +246,123 @@ async fn without_a_database_a_newcomer_is_asked_to_come_again() {
     server.stop().await;
     database.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_given_twice_opens_no_socket() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let token = server.user("ann").await.token.unwrap();
+    let other = server.user("ben").await.token.unwrap();
+    let (first, second) = (format!("Bearer {token}"), format!("Bearer {other}"));
+    for (name, values) in [
+        ("authorization", [first.as_str(), &second]),
+        ("authorization", [&first, &first]),
+        ("x-act-as", ["ann", "ben"]),
+        ("origin", ["http://{host}", "https://evil.example"]),
+    ] {
+        let host = server.address.to_string();
+        let values = values.map(|value| value.replace("{host}", &host));
+        let headers = [OURS, (name, &values[0]), (name, &values[1])];
+        let refused = Socket::open_with(server.address, &headers).await.err();
+        let Some(tungstenite::Error::Http(response)) = refused else {
+            panic!("the upgrade with two {name} is rejected: {refused:?}");
+        };
+        assert_eq!(response.status().as_u16(), 400);
+        let body = response.body().as_deref().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_REQUEST");
+        let message = body["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(name), "{message}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_payload_speaks_for_is_never_guessed() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let ann = server.user("ann").await.token.unwrap();
+    let ann = format!("Bearer {ann}");
+    let service = tokens().mint("host", None, true, 60).unwrap();
+    let service = format!("Bearer {service}");
+    for (payload, code, reason) in [
+        (
+            json!({ "authorization": service, "actAs": 7 }),
+            4400,
+            "actAs is no string",
+        ),
+        (
+            json!({ "authorization": service, "actAs": null }),
+            4400,
+            "actAs is no string",
+        ),
+        (
+            json!({ "authorization": service, "actas": "ann" }),
+            4400,
+            "named by actAs alone",
+        ),
+        (
+            json!({ "authorization": service, "act_as": "ann" }),
+            4400,
+            "named by actAs alone",
+        ),
+        (
+            json!({ "authorization": service, "Act-As": "ann" }),
+            4400,
+            "named by actAs alone",
+        ),
+        (
+            json!({ "authorization": service, "X-Act-As": "ann" }),
+            4400,
+            "named by actAs alone",
+        ),
+        (
+            json!({ "authorization": service, "actAs": "ann", "ACT_AS": "ben" }),
+            4400,
+            "named by actAs alone",
+        ),
+        (
+            json!({ "authorization": ann, "Authorization": ann }),
+            4400,
+            "authorization is given twice",
+        ),
+        (
+            json!({ "authorization": 7 }),
+            4403,
+            "authorization is no string",
+        ),
+        (
+            json!({ "Authorization": null }),
+            4403,
+            "authorization is no string",
+        ),
+        (
+            json!({ "authorization": [ann] }),
+            4403,
+            "authorization is no string",
+        ),
+    ] {
+        let mut socket = Socket::open(server.address).await;
+        assert_eq!(
+            socket.init(payload.clone()).await,
+            Heard::Closed(code),
+            "{payload}"
+        );
+        assert!(
+            socket.reason.contains(reason),
+            "{payload}: {}",
+            socket.reason
+        );
+    }
+    // A value that is no string is no reason to take the upgrade's token.
+    let headers = [OURS, ("authorization", ann.as_str())];
+    let mut socket = Socket::open_with(server.address, &headers).await.unwrap();
+    assert_eq!(
+        socket.init(json!({ "authorization": null })).await,
+        Heard::Closed(4403)
+    );
+    // Other keys are ignored.
+    let mut socket = Socket::open(server.address).await;
+    let payload = json!({ "authorization": ann, "acting": "ben", "headers": { "X-Act-As": "ben" }, "tokens": 7 });
+    assert_eq!(socket.init(payload).await, acknowledged());
+    drop(socket);
+    server.finish().await;
+}

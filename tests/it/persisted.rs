@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Fixture as _,
     database::{Kind, folder},
+    events::EventStream,
     process::run,
     server::TestServer,
     socket::Socket,
@@ -265,6 +266,164 @@ async fn only_the_documents_of_a_manifest_run() {
         );
         drop(socket);
         server.finish().await;
+    }
+}
+
+/// graphql-ws, graphql-sse and urql send an empty text beside a document's id.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_text_beside_an_id_counts_as_absent() {
+    let hash = sha256(VIEWER);
+    let file = manifest(&json!({ "0ddba11": VIEWER }));
+    for flags in [&[][..], &["--documents", &file]] {
+        let server = TestServer::with(Kind::Sqlite, flags).await;
+        let token = crate::harness::server::tokens()
+            .mint("ann", None, false, 60)
+            .unwrap();
+        let client = Client {
+            server: &server,
+            token,
+        };
+        let known = client
+            .post(json!({ "query": VIEWER, "extensions": persisted(&hash) }))
+            .await;
+        ran(&known);
+        let extensions = persisted(&hash);
+        for beside in [
+            json!({ "extensions": extensions }),
+            json!({ "documentId": format!("sha256:{hash}") }),
+            json!({ "extensions": extensions, "documentId": "" }),
+        ] {
+            let mut body = beside;
+            body["query"] = json!("");
+            body["operationName"] = json!("");
+            ran(&client.post(body.clone()).await);
+            let parameters = body.as_object().unwrap().iter();
+            let parameters: Vec<(&str, String)> = parameters
+                .map(|(name, value)| {
+                    let text = value.as_str().map(str::to_owned);
+                    (name.as_str(), text.unwrap_or_else(|| value.to_string()))
+                })
+                .collect();
+            let parameters: Vec<_> = parameters.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            ran(&client.get(&parameters).await);
+
+            let mut socket = client.socket().await;
+            socket
+                .send(json!({ "type": "subscribe", "id": "1", "payload": body }))
+                .await;
+            let result = socket.message().await;
+            assert_eq!(result["payload"]["data"]["viewer"]["id"], "ann", "{result}");
+
+            let request = server.http.post(client.url()).bearer_auth(&client.token);
+            let request = request.header("accept", "text/event-stream").json(&body);
+            let result = EventStream::of(request.send().await.unwrap()).next().await;
+            assert_eq!(result["data"]["viewer"]["id"], "ann", "{result}");
+        }
+        // By itself it is a document, if no good one.
+        let code = client.post(json!({ "query": "" })).await.code();
+        let expected = if flags.is_empty() {
+            "GRAPHQL_PARSE_FAILED"
+        } else {
+            "DOCUMENT_NOT_ALLOWED"
+        };
+        assert_eq!(code, expected);
+        server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_of_several_manifests_run() {
+    let inbox = "{ inbox { unreadCount } }";
+    let web = manifest(&json!({ "0ddba11": VIEWER, "5ca1ab1e": inbox }));
+    let mobile = manifest(&json!({ "0ddba11": VIEWER, "cafe": "{ viewer { username } }" }));
+    let together = format!("{web},{mobile}");
+    for flags in [
+        &["--documents", &together][..],
+        &["--documents", &web, "--documents", &mobile],
+    ] {
+        let server = TestServer::with(Kind::Sqlite, flags).await;
+        let token = crate::harness::server::tokens()
+            .mint("ann", None, false, 60)
+            .unwrap();
+        let client = Client {
+            server: &server,
+            token,
+        };
+        for id in ["0ddba11", "5ca1ab1e", "cafe"] {
+            client.post(json!({ "documentId": id })).await.data();
+        }
+        let other = client.post(json!({ "query": "{ viewer { __typename } }" }));
+        assert_eq!(other.await.code(), "DOCUMENT_NOT_ALLOWED");
+        server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_token_runs_other_documents_where_the_setting_says_so() {
+    let file = manifest(&json!({ "0ddba11": VIEWER }));
+    let other = "query Other { user(id: \"ann\") { id } }";
+    for (flags, exempt) in [
+        (&["--documents", &file][..], false),
+        (&["--documents", &file, "--documents-exempt-service"], true),
+    ] {
+        let server = TestServer::with(Kind::Sqlite, flags).await;
+        let ann = server.user("ann").await;
+        assert_eq!(
+            ann.ask(other, json!({})).await.code(),
+            "DOCUMENT_NOT_ALLOWED"
+        );
+        let service = server.service();
+        for caller in [service.acting_for("ann"), service] {
+            let answer = caller.ask(other, json!({})).await;
+            if exempt {
+                assert_eq!(answer.data()["user"]["id"], "ann");
+            } else {
+                assert_eq!(answer.code(), "DOCUMENT_NOT_ALLOWED");
+            }
+        }
+        server.finish().await;
+    }
+}
+
+#[test]
+fn manifests_that_contradict_each_other_are_told_at_start() {
+    let one = manifest(&json!({ "0ddba11": VIEWER }));
+    let other = manifest(&json!({ "0ddba11": "{ viewer { username } }" }));
+    let apollo = manifest(&json!({ "operations": [
+        { "id": "0ddba11", "body": VIEWER },
+        { "id": "0ddba11", "body": "{ inbox { id } }" },
+    ] }));
+    for (documents, files) in [
+        (format!("{one},{other}"), vec![&one, &other]),
+        (apollo.clone(), vec![&apollo]),
+        (
+            format!("{apollo},/nowhere/a.json,/nowhere/b.json"),
+            vec![&apollo],
+        ),
+    ] {
+        let ended = run(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--jwt-secret",
+            crate::harness::SECRET,
+            "--database-url",
+            "sqlite:manifest.db",
+            "--documents",
+            &documents,
+        ]);
+        assert!(!ended.status.success());
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(
+            said.contains("\"0ddba11\" to different documents"),
+            "{said}"
+        );
+        for file in files {
+            assert!(said.contains(file.as_str()), "{said}");
+        }
+        // Every file that cannot be used is told at one time.
+        let missing = documents.matches("/nowhere/").count();
+        assert_eq!(said.matches("cannot be read").count(), missing, "{said}");
     }
 }
 

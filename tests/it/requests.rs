@@ -8,7 +8,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Fixture as _, database::Kind, server::TestServer, until, within};
+use crate::harness::{
+    Fixture as _,
+    database::Kind,
+    server::{TestServer, tokens},
+    until, within,
+};
 
 /// A connection over which a test sends what it likes.
 struct Raw(TcpStream);
@@ -145,4 +150,76 @@ on_both_databases! {
             unread["unreadMessages"]["nodes"] == json!([{ "content": "first" }, { "content": "second" }])
         }).await;
     }
+}
+
+/// Of two headers a proxy may believe one, and this server the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_of_which_one_can_hold_is_rejected_where_it_is_given_twice() {
+    let server = TestServer::with(Kind::Sqlite, &[]).await;
+    let token = |name| tokens().mint(name, None, false, 60).unwrap();
+    let (ann, ben) = (
+        format!("Bearer {}", token("ann")),
+        format!("Bearer {}", token("ben")),
+    );
+    let service = server.service().token.unwrap();
+    let query = json!({ "query": "{ viewer { id } }" }).to_string();
+    let listen = json!({ "query": "subscription { messageSent { cursor } }" }).to_string();
+    let url = format!("http://{}/graphql", server.address);
+    let post = |body: &str| server.http.post(&url).body(body.to_owned());
+    let get = || server.http.get(format!("{url}?query=%7Bviewer%7Bid%7D%7D"));
+    let json = "application/json";
+    let stream = "text/event-stream";
+    for (name, first, second) in [
+        ("authorization", &ann, &ben),
+        ("authorization", &ann, &ann),
+        ("x-act-as", &"ann".to_owned(), &"ben".to_owned()),
+        ("last-event-id", &"a".to_owned(), &"b".to_owned()),
+        (
+            "origin",
+            &"https://a.example".to_owned(),
+            &"https://b.example".to_owned(),
+        ),
+    ] {
+        for request in [
+            post(&query).header("content-type", json),
+            post(&listen)
+                .header("content-type", json)
+                .header("accept", stream),
+            get(),
+            get().header("accept", stream),
+        ] {
+            let request = match name {
+                "authorization" => request,
+                _ => request.bearer_auth(&service),
+            };
+            let response = request
+                .header(name, first)
+                .header(name, second)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status().as_u16(), 400, "{name}");
+            let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+            assert_eq!(
+                body["errors"][0]["extensions"]["code"], "BAD_REQUEST",
+                "{body}"
+            );
+            let message = body["errors"][0]["message"].as_str().unwrap();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+    let twice = post(&query)
+        .header("content-type", json)
+        .header("content-type", "text/plain");
+    let response = twice.header("authorization", &ann).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 400);
+    let mut raw = Raw::open(&server).await;
+    let more = format!("Host: other.example\r\nContent-Length: {}\r\n", query.len());
+    raw.send(&head(&server, &more)).await;
+    raw.send(&query).await;
+    assert_eq!(
+        refusal(&raw.rest().await),
+        ("400", "BAD_REQUEST".to_owned())
+    );
+    server.finish().await;
 }

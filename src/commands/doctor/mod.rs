@@ -102,11 +102,11 @@ fn check_settings(serve: &Serve) -> Vec<Finding> {
             Finding::warning(CHECK, told)
         })
         .collect();
-    if let Some((file, error)) = directmessages::broken_manifest(serve) {
-        let file = file.display();
-        let told = format!("the manifest {file} (--documents, DOCUMENTS) cannot be used: {error}");
+    for error in directmessages::broken_manifests(serve) {
+        let told = format!("--documents (DOCUMENTS): {error}");
         found.push(Finding::failed(CHECK, told));
-    } else if found.is_empty() {
+    }
+    if found.is_empty() {
         found.push(Finding::ok(CHECK, "each can be used"));
     }
     found

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{Bounds, Prices},
-    graphql::{ErrorCode, sdl},
+    graphql::{Caller, ErrorCode, sdl},
 };
 
 /// Documents named by their hash that are kept here.
@@ -181,7 +181,7 @@ impl Http {
 
     fn sent(&self, sent: Asked) {
         reads_back(&sent);
-        match self.documents.find(sent) {
+        match self.documents.find(sent, &Caller::Nobody) {
             Ok(params) => {
                 self.judge(&params);
             }

@@ -1,6 +1,7 @@
 //! The protocol graphql-transport-ws, over an upgrade handler of our own: small buffers, and the close codes that its
 //! clients know. <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>
 
+mod credentials;
 mod protocol;
 mod session;
 
@@ -14,7 +15,8 @@ use axum::{
 
 use self::session::Session;
 use super::{
-    Arrived, Server, Watch, accept::Accepts, answer, gate::Refusal, origin::AllowedOrigins, request,
+    Arrived, Server, Watch, accept::Accepts, answer, gate::Refusal, headers::check_single,
+    origin::AllowedOrigins, request,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -41,6 +43,9 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
         response
     };
     let headers = &head.headers;
+    if let Err(refusal) = check_single(headers) {
+        return refused(&refusal);
+    }
     if !server.allowed_origins.allow(headers) {
         return refused(&AllowedOrigins::refusal());
     }

@@ -14,7 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use tracing::Instrument as _;
 
-use super::protocol::{self, Code, Cursors, Id, Received, Sent};
+use super::{
+    credentials::Credentials,
+    protocol::{self, Code, Cursors, Id, Received, Sent},
+};
 use crate::{
     auth::Identity,
     graphql::{Caller, ErrorCode, Progress},
@@ -211,12 +214,9 @@ impl Session {
     }
 
     async fn init(&mut self, payload: Map<String, Value>) -> Step {
-        let named = |name: &str| {
-            let mut named = payload.iter();
-            let (_, value) = named.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-            value.as_str().map(str::to_owned)
-        };
-        let identity = match named("authorization") {
+        let credentials = Credentials::of(payload);
+        let credentials = credentials.map_err(|(code, reason)| End::Close(code, reason))?;
+        let identity = match credentials.authorization {
             Some(token) => {
                 let identity = request::bearer(&self.server, &token).await;
                 identity.map_err(|refusal| not_taken(&refusal))?
@@ -226,7 +226,7 @@ impl Session {
                 None => return close(Code::Forbidden, "Forbidden: send a token as authorization"),
             },
         };
-        let act_as = named("actAs");
+        let act_as = credentials.act_as;
         let chat = self.server.api.chat();
         let caller = Caller::arrive(chat, &identity, act_as.as_deref()).await;
         let caller = caller.map_err(|error| not_taken(&error.into()))?;

@@ -42,7 +42,7 @@ impl Socket {
     ) -> Result<Self, tungstenite::Error> {
         let mut request = format!("ws://{address}/graphql").into_client_request()?;
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
         let (stream, response) = within("the socket to open", connect_async(request)).await?;
         let protocol = response.headers().get("sec-websocket-protocol");
