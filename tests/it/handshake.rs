@@ -273,6 +273,14 @@ async fn a_header_that_is_given_twice_opens_no_socket() {
         let message = body["errors"][0]["message"].as_str().unwrap();
         assert!(message.contains(name), "{message}");
     }
+    let service = tokens().mint("host", None, true, 60).unwrap();
+    let service = format!("Bearer {service}");
+    let headers = [OURS, ("authorization", &service), ("x-act-as", "ann")];
+    let refused = Socket::open_with(server.address, &headers).await.err();
+    let Some(tungstenite::Error::Http(response)) = refused else {
+        panic!("X-Act-As is not ignored: {refused:?}");
+    };
+    assert_eq!(response.status().as_u16(), 400);
     server.finish().await;
 }
 

@@ -386,7 +386,7 @@ async fn a_service_token_runs_other_documents_where_the_setting_says_so() {
 }
 
 #[test]
-fn manifests_that_contradict_each_other_are_told_at_start() {
+fn manifests_that_contradict_each_other_are_reported_at_start() {
     let one = manifest(&json!({ "0ddba11": VIEWER }));
     let other = manifest(&json!({ "0ddba11": "{ viewer { username } }" }));
     let apollo = manifest(&json!({ "operations": [
@@ -421,7 +421,7 @@ fn manifests_that_contradict_each_other_are_told_at_start() {
         for file in files {
             assert!(said.contains(file.as_str()), "{said}");
         }
-        // Every file that cannot be used is told at one time.
+        // Every file that cannot be used is reported at once.
         let missing = documents.matches("/nowhere/").count();
         assert_eq!(said.matches("cannot be read").count(), missing, "{said}");
     }

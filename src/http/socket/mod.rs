@@ -9,14 +9,19 @@ use std::sync::Arc;
 
 use axum::{
     extract::WebSocketUpgrade,
-    http::{header::AUTHORIZATION, request::Parts},
+    http::{StatusCode, header::AUTHORIZATION, request::Parts},
     response::Response,
 };
 
 use self::session::Session;
 use super::{
-    Arrived, Server, Watch, accept::Accepts, answer, gate::Refusal, headers::check_single,
-    origin::AllowedOrigins, request,
+    Arrived, Server, Watch,
+    accept::Accepts,
+    answer,
+    gate::Refusal,
+    headers::{X_ACT_AS, check_single},
+    origin::AllowedOrigins,
+    request,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -45,6 +50,11 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
     let headers = &head.headers;
     if let Err(refusal) = check_single(headers) {
         return refused(&refusal);
+    }
+    // A header that is ignored would let the application speak for itself where it means a user.
+    if headers.contains_key(X_ACT_AS) {
+        let message = "X-Act-As: on a socket, name the user by actAs in connection_init";
+        return refused(&request::bad_request(StatusCode::BAD_REQUEST, message));
     }
     if !server.allowed_origins.allow(headers) {
         return refused(&AllowedOrigins::refusal());
