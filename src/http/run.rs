@@ -21,7 +21,7 @@ pub(super) enum Told {
     Next(Response),
     /// A result as JSON.
     Written(String),
-    /// The end of a subscription that was rejected, or that broke: a last result with these errors, then the end.
+    /// The end of a subscription that was refused, or that broke.
     Error(Vec<ServerError>),
     /// The end.
     Complete,
