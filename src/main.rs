@@ -2,12 +2,12 @@
 
 mod commands;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use directmessages::{
     auth::Tokens,
-    chat::{Clock, Limits, Subject, import},
+    chat::{Clock, DatabaseUrl, Limits, Subject, import},
     config::{
         Bounds, Bus, Cli, Command, Database, Dev, Direction, Import, ImportFormat, Keys, Migrate,
         Observing, Pages, Prices, Pruning, Rates, Serve, Synchronous, Token, TrustedDocuments,
@@ -146,7 +146,7 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
     let file = dev.folder.join("demo.db");
     let database_url = match dev.database_url {
         Some(url) => url,
-        None => sqlite_url(&file)?,
+        None => DatabaseUrl::of_file(&file).map_err(anyhow::Error::msg)?,
     };
     Ok(Serve {
         listen,
@@ -177,11 +177,6 @@ fn demo_settings(dev: Dev, secret: String, listen: std::net::SocketAddr) -> anyh
         pruning: Pruning::default(),
         observing: Observing::default(),
     })
-}
-
-fn sqlite_url(file: &Path) -> anyhow::Result<directmessages::chat::DatabaseUrl> {
-    let url = format!("sqlite:{}", file.display());
-    url.parse().map_err(anyhow::Error::msg)
 }
 
 /// What to do first, ready to be copied.

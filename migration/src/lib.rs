@@ -3,6 +3,7 @@
 use sea_orm_migration::prelude::*;
 
 mod m20261122_000001_create_tables;
+mod sqlite;
 
 /// Every migration, oldest first.
 #[derive(Debug)]
@@ -15,3 +16,5 @@ impl MigratorTrait for Migrator {
 }
 
 pub use sea_orm_migration::{MigrationStatus, MigratorTrait};
+
+pub use self::sqlite::{SqliteState, inspect_sqlite};

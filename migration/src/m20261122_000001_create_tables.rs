@@ -3,6 +3,31 @@
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 use uuid::Uuid;
 
+use crate::sqlite::{SqliteState, inspect_sqlite};
+
+/// The tables, in the order in which they are created.
+pub(super) const TABLES: [&str; 6] = [
+    "user",
+    "inbox",
+    "conversation_partner",
+    "message",
+    "signal",
+    "epoch",
+];
+
+/// The statements by which SQLite remembers the tables and indexes.
+pub(super) fn sqlite_schema() -> Vec<String> {
+    let tables = tables(DbBackend::Sqlite);
+    let tables = tables
+        .iter()
+        .map(|table| table.to_string(SqliteQueryBuilder));
+    let indexes = indexes();
+    let indexes = indexes
+        .iter()
+        .map(|index| index.to_string(SqliteQueryBuilder));
+    tables.chain(indexes).collect()
+}
+
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
 
@@ -10,6 +35,15 @@ pub(super) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
+        if backend == DbBackend::Sqlite {
+            let state = inspect_sqlite(manager.get_connection()).await?;
+            if let Some(error) = state.error() {
+                return Err(DbErr::Custom(error));
+            }
+            if state == SqliteState::Partial {
+                self.down(manager).await?;
+            }
+        }
         for table in tables(backend) {
             manager.create_table(table).await?;
         }
@@ -32,16 +66,10 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [
-            "epoch",
-            "signal",
-            "message",
-            "conversation_partner",
-            "inbox",
-            "user",
-        ] {
+        for table in TABLES.into_iter().rev() {
+            // Some may be missing in a file of the first version, which dropped them without a transaction.
             manager
-                .drop_table(Table::drop().table(table).to_owned())
+                .drop_table(Table::drop().table(table).if_exists().to_owned())
                 .await?;
         }
         Ok(())

@@ -48,7 +48,7 @@ pub use self::{
     page::{ConversationPage, Page, PageSize},
     prune::{Pruned, Retention},
     query::{LastMessages, Message, Partner, Side},
-    store::{Store, StoreOptions},
+    store::{Store, StoreOptions, inspect_file, wrong_encoding},
     stream::{Signal, SignalStream},
     text::{ClientMessageId, Content, Subject, Username},
     url::DatabaseUrl,

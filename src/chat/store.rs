@@ -1,16 +1,18 @@
 use std::{
     collections::HashSet,
+    fs, io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use migration::{MigrationStatus, Migrator, MigratorTrait as _};
+use migration::{Migrator, MigratorTrait as _, SqliteState, inspect_sqlite};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
     sqlx::{
-        Connection as _,
+        ConnectOptions as _, Connection as _,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -29,6 +31,10 @@ use crate::observe::{self, Metrics};
 const RENEWAL: Duration = Duration::from_secs(10);
 /// SQLite's default is twice that.
 const PAGE_BYTES: u32 = 2_048;
+/// How long SQLite waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// An address without a path, which says which driver is meant.
+const SQLITE: &str = "sqlite:";
 /// How often a migration is tried again that another server may be at.
 const MIGRATION_ATTEMPTS: u32 = 3;
 
@@ -125,7 +131,13 @@ impl Store {
         let backend = options.url.backend();
         let mut options = options.clone();
         let primary = if backend == DbBackend::Sqlite {
-            create_folder(&options.url)?;
+            prepare_file(&options.url)?;
+            // Before anything is written: a file of another application is left as it is.
+            if let state @ SqliteState::Foreign(_) = inspect_file(&options.url).await?
+                && let Some(error) = state.error()
+            {
+                return Err(DbErr::Custom(error));
+            }
             options.writers = 1;
             // So that callers have as many as they were promised while the log is copied by one of them.
             options.readers += 1;
@@ -259,8 +271,9 @@ impl Store {
         read_only: bool,
     ) -> Result<DatabaseConnection, DbErr> {
         let full_sync = options.sqlite_full_sync;
-        let url = options.url.hosts().first();
-        let mut connect = ConnectOptions::new(url.map_or(options.url.as_str(), String::as_str));
+        let url = options.url.clone();
+        // The rest of it the driver gets below.
+        let mut connect = ConnectOptions::new(url.hosts().first().map_or(SQLITE, String::as_str));
         if let Some(primary) = primary {
             primary.guard(&mut connect, host);
         }
@@ -279,9 +292,10 @@ impl Store {
             .map_sqlx_sqlite_before_acquire(|connection, _| {
                 Box::pin(async move { Ok(!connection.is_in_transaction()) })
             })
-            .map_sqlx_sqlite_opts(move |connect| {
-                connect
-                    .create_if_missing(!read_only)
+            .map_sqlx_sqlite_opts(move |_| {
+                url.sqlite_options()
+                    .disable_statement_logging()
+                    .create_if_missing(!read_only && url.creates_file())
                     // Of a new file. A send changes some eleven pages, each of which is written whole, twice: it is what the
                     // disk has to do that bounds sends, and pages half as large halve it.
                     .page_size(PAGE_BYTES)
@@ -291,7 +305,7 @@ impl Store {
                     } else {
                         SqliteSynchronous::Normal
                     })
-                    .busy_timeout(Duration::from_secs(5))
+                    .busy_timeout(BUSY_TIMEOUT)
                     .pragma("wal_autocheckpoint", "8000")
                     // What a statement of several rows keeps to undo itself: otherwise a file is made and removed for each.
                     .pragma("temp_store", if read_only { "default" } else { "memory" })
@@ -310,6 +324,8 @@ impl Store {
             match self.migrate_once().await {
                 Ok(()) => return Ok(()),
                 Err(error) if Trouble::of(&error) == Trouble::Away => return Err(error),
+                // The database is not one that can be migrated.
+                Err(error @ DbErr::Custom(_)) => return Err(error),
                 // Another server may have started at the same moment, and be at the same tables.
                 Err(error) => tracing::info!(%error, "the migration is tried again"),
             }
@@ -319,9 +335,12 @@ impl Store {
     }
 
     async fn migrate_once(&self) -> Result<(), DbErr> {
-        if self.backend == DbBackend::Sqlite {
-            return Migrator::up(&self.write.get(), None).await;
+        // A role that may not create tables can serve what another one has migrated.
+        if self.is_migrated().await? {
+            return Ok(());
         }
+        // sea-orm-migration opens a transaction on PostgreSQL only. This one makes all pending migrations one step on SQLite
+        // too, and keeps another process that starts at the same time waiting.
         let tx = self.begin(Patience::ENDLESS).await?;
         Migrator::up(&tx, None).await?;
         tx.commit().await
@@ -332,38 +351,73 @@ impl Store {
     /// # Errors
     /// Where the database is away or a migration fails.
     pub async fn migrate_down(&self) -> Result<(), DbErr> {
-        if self.backend == DbBackend::Sqlite {
-            return Migrator::down(&self.write.get(), None).await;
-        }
         let tx = self.begin(Patience::ENDLESS).await?;
         Migrator::down(&tx, None).await?;
         tx.commit().await
     }
 
-    /// Every migration by its name, oldest first, and whether it is applied.
+    /// Every migration by its name, oldest first, and whether it is applied. It only reads.
     ///
     /// # Errors
     /// Where the database is away.
     pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DbErr> {
-        let tx = self.begin(Patience::ENDLESS).await?;
-        let migrations = Migrator::get_migration_with_status(&tx).await?;
-        tx.commit().await?;
+        let applied = self.applied().await?;
+        let migrations = Migrator::migrations();
         let migrations = migrations.iter().map(|migration| {
-            let applied = migration.status() == MigrationStatus::Applied;
-            (migration.name().to_owned(), applied)
+            let name = migration.name().to_owned();
+            let applied = applied.contains(&name);
+            (name, applied)
         });
         Ok(migrations.collect())
     }
 
-    /// Whether the schema is up to date.
+    /// Whether the schema is up to date. It only reads.
     ///
     /// # Errors
-    /// Where the database is away.
+    /// Where the database is away, or a newer version of this program has migrated it.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
-        let tx = self.begin(Patience::ENDLESS).await?;
-        let pending = Migrator::get_pending_migrations(&tx).await?;
+        let migrations = self.migrations().await?;
+        Ok(migrations.iter().all(|(_, applied)| *applied))
+    }
+
+    /// The names of the migrations that are applied. The library's own look-up creates its table where it is missing, and its
+    /// read-only one does not find a table past the first schema of the search path.
+    async fn applied(&self) -> Result<HashSet<String>, DbErr> {
+        let tx = self.snapshot().await?;
+        let exists = if self.backend == DbBackend::Sqlite {
+            if let Some(error) = inspect_sqlite(&tx).await?.error() {
+                return Err(DbErr::Custom(error));
+            }
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'seaql_migrations')"
+        } else {
+            check_encoding(&tx).await?;
+            "SELECT to_regclass('seaql_migrations') IS NOT NULL"
+        };
+        let exists = Statement::from_string(self.backend, exists);
+        let exists = tx.query_one_raw(exists).await?;
+        let exists = exists.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false));
+        let applied = if exists {
+            let sql = "SELECT version FROM seaql_migrations";
+            let rows = Statement::from_string(self.backend, sql);
+            let rows = tx.query_all_raw(rows).await?;
+            let names = rows.iter().map(|row| row.try_get_by_index(0));
+            names.collect::<Result<HashSet<String>, _>>()?
+        } else {
+            HashSet::new()
+        };
         tx.commit().await?;
-        Ok(pending.is_empty())
+        let migrations = Migrator::migrations();
+        let known = |name: &String| migrations.iter().any(|of| of.name() == name);
+        let mut newer: Vec<_> = applied.iter().filter(|name| !known(name)).collect();
+        newer.sort();
+        if newer.is_empty() {
+            return Ok(applied);
+        }
+        let newer: Vec<_> = newer.into_iter().map(String::as_str).collect();
+        Err(DbErr::Custom(format!(
+            "a newer version of this program has migrated the database ({}): run that version, or restore a backup from before",
+            newer.join(", ")
+        )))
     }
 
     /// Whether every migration is applied, asked of a connection that reads.
@@ -442,10 +496,73 @@ impl Store {
     }
 }
 
-fn create_folder(url: &DatabaseUrl) -> Result<(), DbErr> {
-    match url.file().and_then(Path::parent) {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
-            .map_err(|error| DbErr::Custom(format!("{}: {error}", folder.display()))),
-        _ => Ok(()),
+/// PostgreSQL converts every text to the encoding of its database, and fails where that has no such character.
+async fn check_encoding(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let sql = "SELECT current_setting('server_encoding')";
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let row = db.query_one_raw(statement).await?;
+    let encoding: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    match encoding.as_deref().and_then(wrong_encoding) {
+        Some(error) => Err(DbErr::Custom(error)),
+        None => Ok(()),
     }
+}
+
+/// What is wrong with the encoding of a PostgreSQL database, and what to do.
+#[must_use]
+pub fn wrong_encoding(encoding: &str) -> Option<String> {
+    (encoding != "UTF8").then(|| {
+        format!(
+            "the encoding of the database is {encoding}, which cannot hold every text: create a database by `createdb --encoding \
+             UTF8 --template template0`, and name it in DATABASE_URL"
+        )
+    })
+}
+
+/// Creates the folder of a SQLite file where it is missing, and the file itself, readable by its owner only: it holds
+/// everybody's messages. SQLite gives the files beside it the same mode.
+fn prepare_file(url: &DatabaseUrl) -> Result<(), DbErr> {
+    let Some(file) = url.file().filter(|_| url.creates_file()) else {
+        return Ok(());
+    };
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder)
+            .map_err(|error| DbErr::Custom(format!("{}: {error}", folder.display())))?;
+    }
+    // Where it cannot be created, SQLite reports the reason.
+    let _ = private_file(file);
+    Ok(())
+}
+
+fn private_file(path: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(path)?;
+    // A umask may have taken more away.
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
+/// Looks at the tables of a SQLite file, which exists. It only reads.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub async fn inspect_file(url: &DatabaseUrl) -> Result<SqliteState, DbErr> {
+    let url = url.clone();
+    let mut connect = ConnectOptions::new(SQLITE);
+    connect
+        .max_connections(1)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |_| {
+            url.sqlite_options()
+                .disable_statement_logging()
+                .busy_timeout(BUSY_TIMEOUT)
+                .pragma("query_only", "on")
+        });
+    let db = Database::connect(connect).await?;
+    let state = inspect_sqlite(&db).await;
+    db.close().await?;
+    state
 }

@@ -1,7 +1,12 @@
 //! Where the database is.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
+use percent_encoding::percent_decode_str;
 use sea_orm::{
     DbBackend,
     sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions},
@@ -11,12 +16,25 @@ use sea_orm::{
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: String,
-    backend: DbBackend,
     /// PostgreSQL: one address for each host that is named.
     hosts: Vec<String>,
+    /// SQLite's file, and whether it is created where it is missing.
+    file: Option<(PathBuf, bool)>,
 }
 
 impl DatabaseUrl {
+    /// The SQLite database in a file.
+    ///
+    /// # Errors
+    /// Where SQLite cannot open a file of such a name.
+    pub fn of_file(file: &Path) -> Result<Self, String> {
+        Ok(Self {
+            text: format!("sqlite:{}", file.display()),
+            hosts: Vec::new(),
+            file: Some((usable_file(file)?, true)),
+        })
+    }
+
     /// The address as it was given, password and all.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -32,15 +50,28 @@ impl DatabaseUrl {
     /// SQLite's file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        let path = self.text.strip_prefix("sqlite:")?;
-        let path = path.trim_start_matches("//");
-        Some(Path::new(path.split('?').next().unwrap_or(path)))
+        self.file.as_ref().map(|(file, _)| file.as_path())
+    }
+
+    /// SQLite: whether the file is created where it is missing.
+    pub(super) fn creates_file(&self) -> bool {
+        self.file.as_ref().is_some_and(|(_, create)| *create)
+    }
+
+    /// How to open SQLite's file. The path is handed over as it is, so that nothing reads the address twice.
+    #[must_use]
+    pub fn sqlite_options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(self.file().unwrap_or(Path::new("")))
     }
 
     /// PostgreSQL or SQLite.
     #[must_use]
     pub fn backend(&self) -> DbBackend {
-        self.backend
+        if self.file.is_some() {
+            DbBackend::Sqlite
+        } else {
+            DbBackend::Postgres
+        }
     }
 }
 
@@ -48,31 +79,70 @@ impl FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut hosts = Vec::new();
-        let backend = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        let (mut hosts, mut file) = (Vec::new(), None);
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             hosts = each_host(text);
             for host in &hosts {
                 PgConnectOptions::from_str(host).map_err(|error| error.to_string())?;
             }
-            DbBackend::Postgres
-        } else if text.starts_with("sqlite:") {
-            SqliteConnectOptions::from_str(text).map_err(|error| error.to_string())?;
-            if text.contains(":memory:") || text.contains("mode=memory") {
-                return Err("a database in memory cannot be shared by several connections: name a file, as in sqlite:directmessages.db".to_owned());
-            }
-            DbBackend::Sqlite
+        } else if let Some(rest) = text.strip_prefix("sqlite:") {
+            file = Some(sqlite_file(rest)?);
         } else {
             return Err(
                 "give sqlite:PATH or postgres://USER:PASSWORD@HOST[:PORT][,HOST…]/DATABASE"
                     .to_owned(),
             );
-        };
+        }
         Ok(Self {
             text: text.to_owned(),
-            backend,
             hosts,
+            file,
         })
     }
+}
+
+/// The file of `sqlite:PATH` or `sqlite://PATH`, and whether it is created where it is missing. `%20` in the path stands for
+/// a space, and so on.
+fn sqlite_file(rest: &str) -> Result<(PathBuf, bool), String> {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| "the path is not UTF-8".to_owned())?;
+    let mut create = true;
+    for parameter in parameters.split('&').filter(|given| !given.is_empty()) {
+        create = match parameter {
+            "mode=rwc" => true,
+            "mode=rw" => false,
+            "mode=memory" => return Err(IN_MEMORY.to_owned()),
+            _ => {
+                return Err(
+                    "after the ? only mode=rwc (the file is created where it is missing, as without it) and mode=rw (it is \
+                     not) may be given"
+                        .to_owned(),
+                );
+            }
+        };
+    }
+    Ok((usable_file(Path::new(&*path))?, create))
+}
+
+const IN_MEMORY: &str = "a database in memory cannot be shared by several connections: name a file, as in sqlite:directmessages.db";
+
+fn usable_file(file: &Path) -> Result<PathBuf, String> {
+    let path = file.to_str().ok_or("the path is not UTF-8")?;
+    if path.is_empty() || path.contains('\0') {
+        return Err("name a file, as in sqlite:directmessages.db".to_owned());
+    }
+    if path == ":memory:" {
+        return Err(IN_MEMORY.to_owned());
+    }
+    // SQLite takes what begins like this for an address.
+    Ok(if path.starts_with("file:") {
+        Path::new(".").join(file)
+    } else {
+        file.to_owned()
+    })
 }
 
 /// `postgres://USER@ONE:1,TWO:2/DATABASE`, as libpq takes it, as an address for each host: the driver knows one only.
@@ -83,16 +153,24 @@ fn each_host(text: &str) -> Vec<String> {
     let (authority, path) = rest.split_at(end);
     let hosts_begin = authority.rfind('@').map_or(0, |at| at + 1);
     let (user, hosts) = authority.split_at(hosts_begin);
-    let hosts = hosts.split(',');
-    hosts
-        .map(|host| format!("{scheme}{user}{host}{path}"))
-        .collect()
+    let one = |host: &str| {
+        let url = format!("{scheme}{user}{host}{path}");
+        // The driver looks an IPv6 address up with its brackets, and does not find it, unless it stands here.
+        match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+            Some((address, _)) => {
+                let sign = if path.contains('?') { '&' } else { '?' };
+                format!("{url}{sign}host={address}")
+            }
+            None => url,
+        }
+    };
+    hosts.split(',').map(one).collect()
 }
 
 impl fmt::Debug for DatabaseUrl {
     /// The scheme, the hosts and the database's name: everything else may be, or hold, a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.backend == DbBackend::Sqlite {
+        if self.file.is_some() {
             return f.write_str(self.text.split('?').next().unwrap_or_default());
         }
         let (scheme, rest) = self.text.split_once("://").unwrap_or_default();

@@ -30,6 +30,7 @@ const MAY_NAME: [(&str, &[&str], &[&str]); 11] = [
             "entity",
             "jiff",
             "migration",
+            "percent_encoding",
             "quick_cache",
             "sea_orm",
             "serde_json",

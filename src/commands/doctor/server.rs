@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use directmessages::config::Serve;
+use directmessages::{chat::wrong_encoding, config::Serve};
 use sea_orm::sqlx::{self, PgConnection, Row as _, postgres::PgRow};
 
 use super::{Finding, migrations, postgres::connect};
@@ -26,6 +26,7 @@ pub(super) async fn check(serve: &Serve, mut connection: PgConnection, host: &st
         ("connections", connections(serve, db).await),
         ("pooler", pooler(serve, db, host).await),
         (migrations::CHECK, migrated(serve, db).await),
+        ("rights", rights(db).await),
         ("clock", clock(db).await),
     ];
     for (check, asked) in asked {
@@ -48,9 +49,13 @@ async fn ask(db: &mut PgConnection, sql: &'static str) -> Result<PgRow, sqlx::Er
 async fn settings(db: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     const CHECK: &str = "database";
     let sql = "SELECT current_setting('server_version_num'), current_setting('fsync'), \
-               current_setting('synchronous_commit'), current_setting('full_page_writes')";
+               current_setting('synchronous_commit'), current_setting('full_page_writes'), \
+               current_setting('server_encoding')";
     let row = ask(db, sql).await?;
     let mut found = Vec::new();
+    if let Some(error) = wrong_encoding(row.try_get(4)?) {
+        found.push(Finding::failed(CHECK, error));
+    }
     let version: String = row.try_get(0)?;
     if version
         .parse()
@@ -182,9 +187,14 @@ async fn pooler(
 
 async fn migrated(serve: &Serve, db: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let sql = "SELECT to_regclass('seaql_migrations') IS NOT NULL, \
-               coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+               coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), \
+               coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), true)";
     let row = ask(db, sql).await?;
     let (migrated, may_create): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if !row.try_get::<bool, _>(2)? {
+        // Reported as a missing right.
+        return Ok(Vec::new());
+    }
     let mut applied = Vec::new();
     if migrated {
         let rows = sqlx::raw_sql(migrations::APPLIED)
@@ -194,6 +204,39 @@ async fn migrated(serve: &Serve, db: &mut PgConnection) -> Result<Vec<Finding>, 
         applied = names.collect::<Result<_, _>>()?;
     }
     Ok(vec![migrations::judge(serve, &applied, may_create)])
+}
+
+/// Whether this user has the rights that `serve` needs. `LISTEN` and `NOTIFY` need none.
+async fn rights(db: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    const CHECK: &str = "rights";
+    // A schema that this user may not use is passed over where its tables are looked up.
+    let schemas = "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user) \
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE c.relname = 'seaql_migrations' AND NOT has_schema_privilege(n.oid, 'USAGE')";
+    let tables = "SELECT format('GRANT %s ON %I TO %I', string_agg(privilege, ', '), name, current_user) \
+                  FROM (VALUES ('user', 'SELECT'), ('user', 'INSERT'), ('user', 'UPDATE'), \
+                  ('inbox', 'SELECT'), ('inbox', 'INSERT'), ('inbox', 'UPDATE'), \
+                  ('conversation_partner', 'SELECT'), ('conversation_partner', 'INSERT'), ('conversation_partner', 'UPDATE'), \
+                  ('message', 'SELECT'), ('message', 'INSERT'), ('message', 'UPDATE'), \
+                  ('signal', 'SELECT'), ('signal', 'INSERT'), ('signal', 'DELETE'), \
+                  ('epoch', 'SELECT'), ('seaql_migrations', 'SELECT')) needed (name, privilege) \
+                  WHERE NOT has_table_privilege(to_regclass(quote_ident(name)), privilege) \
+                  GROUP BY name ORDER BY name";
+    let mut grants = Vec::new();
+    for sql in [schemas, tables] {
+        for row in sqlx::raw_sql(sql).fetch_all(&mut *db).await? {
+            grants.push(row.try_get::<String, _>(0)?);
+        }
+    }
+    Ok(vec![if grants.is_empty() {
+        Finding::ok(CHECK, "this user has what the server needs")
+    } else {
+        let told = format!(
+            "this user lacks rights: as the owner of the tables run {};",
+            grants.join("; ")
+        );
+        Finding::failed(CHECK, told)
+    }])
 }
 
 /// How far the database's clock is from ours.

@@ -4,16 +4,14 @@ use std::{
 };
 
 use directmessages::{
-    chat::{DatabaseUrl, advice},
+    chat::{DatabaseUrl, advice, inspect_file},
     config::Serve,
 };
+use migration::SqliteState;
 use rustix::fs::{Access, access, statvfs};
 use sea_orm::{
     DbBackend, DbErr, RuntimeErr,
-    sqlx::{
-        self, ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
-        sqlite::SqliteConnectOptions,
-    },
+    sqlx::{self, ConnectOptions as _, Connection as _, Row as _, SqliteConnection},
 };
 
 use super::{Finding, migrations};
@@ -51,6 +49,22 @@ pub(super) async fn check(serve: &Serve) -> Vec<Finding> {
         found.push(migrations::judge(serve, &[], true));
         return found;
     }
+    match inspect_file(url).await {
+        Ok(state) => {
+            if let Some(error) = state.error() {
+                found.push(Finding::failed(CHECK, format!("{told}: {error}")));
+                return found;
+            }
+            if state == SqliteState::Partial {
+                let told = "the first migration was cut short, before there was a message; the next one starts again";
+                found.push(Finding::warning(migrations::CHECK, told));
+            }
+        }
+        Err(error) => {
+            found.push(unusable(&told, &error));
+            return found;
+        }
+    }
     match read(url).await {
         Ok((version, applied)) => {
             let told = format!("{told} can be read and written, by SQLite {version}");
@@ -60,14 +74,18 @@ pub(super) async fn check(serve: &Serve) -> Vec<Finding> {
         }
         Err(error) => {
             let error = DbErr::Query(RuntimeErr::SqlxError(error.into()));
-            let remedy = match advice(&error, DbBackend::Sqlite) {
-                "" => "; see whether it is a database of this program",
-                remedy => remedy,
-            };
-            found.push(Finding::failed(CHECK, format!("{told}: {error}{remedy}")));
+            found.push(unusable(&told, &error));
         }
     }
     found
+}
+
+fn unusable(url: &str, error: &DbErr) -> Finding {
+    let remedy = match advice(error, DbBackend::Sqlite) {
+        "" => "; see whether it is a database of this program",
+        remedy => remedy,
+    };
+    Finding::failed(CHECK, format!("{url}: {error}{remedy}"))
 }
 
 /// What the file system says, and whether the file is there.
@@ -131,8 +149,7 @@ fn space(folder: &Path, free: u64) -> Finding {
 
 /// SQLite's version, and the migrations that are applied; and whether it takes writes, of which none is done.
 async fn read(url: &DatabaseUrl) -> Result<(String, Vec<String>), sqlx::Error> {
-    let options: SqliteConnectOptions = url.as_str().parse()?;
-    let options = options.create_if_missing(false).busy_timeout(BUSY);
+    let options = url.sqlite_options().busy_timeout(BUSY);
     let mut connection = options.connect().await?;
     let read = read_over(&mut connection).await;
     let _ = connection.close().await;

@@ -55,6 +55,18 @@ impl TestDatabase {
         database
     }
 
+    /// A PostgreSQL database without a table, in another encoding than UTF8.
+    pub(crate) async fn in_encoding(encoding: &str) -> Self {
+        let database = Self::named(Kind::Postgres);
+        let locale = "LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+        administer(&format!(
+            "CREATE DATABASE {} ENCODING '{encoding}' {locale}",
+            database.name
+        ))
+        .await;
+        database
+    }
+
     /// A migrated database whose tables are spread over hash partitions, by the keys of a distributed PostgreSQL.
     pub(crate) async fn partitioned() -> Self {
         let database = Self::new(Kind::Postgres).await;
