@@ -15,6 +15,7 @@ mod rates;
 mod retention;
 mod sockets;
 mod upkeep;
+mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -56,6 +57,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// The variables and flags whose value ended in a line break, which was left out.
+    #[arg(skip)]
+    pub trimmed: Vec<String>,
 }
 
 impl Cli {

@@ -45,7 +45,8 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = run(cli.command).await;
+    commands::warn_of_trimmed(&cli.trimmed);
+    let ended = run(cli).await;
     if let Err(error) = tokio::task::spawn_blocking(|| traces.finish()).await {
         eprintln!("directmessages: {error}");
     }
@@ -61,14 +62,15 @@ async fn main() -> ExitCode {
 }
 
 /// Answers with whether all is well.
-async fn run(command: Command) -> anyhow::Result<bool> {
+async fn run(cli: Cli) -> anyhow::Result<bool> {
+    let command = cli.command;
     if matches!(command, Command::Serve(_)) {
         commands::tell_misspelt();
     }
     let done = match command {
         Command::Serve(settings) => run_server(&settings).await,
         Command::Dev(settings) => run_demo(settings).await,
-        Command::Doctor(settings) => return commands::doctor(settings).await,
+        Command::Doctor(settings) => return commands::doctor(settings, &cli.trimmed).await,
         Command::Health(settings) => return commands::health(&settings).await,
         Command::Completions(settings) => commands::completions(&settings),
         Command::Man(settings) => commands::man(&settings),

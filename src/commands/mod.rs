@@ -32,6 +32,17 @@ pub(crate) fn tell_misspelt() {
     }
 }
 
+/// Warns of settings whose value ended in a line break: never of what is in them.
+pub(crate) fn warn_of_trimmed(names: &[String]) {
+    for name in names {
+        tracing::warn!("{}", trimmed(name));
+    }
+}
+
+fn trimmed(name: &str) -> String {
+    format!("the value of {name} ends in a line break, which is left out")
+}
+
 /// Prints what a reader may stop reading where it has seen enough: a pipe that is closed is no failure.
 pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

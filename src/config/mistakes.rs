@@ -1,13 +1,20 @@
 //! What is wrong with what the program was given: all of it at once, each with what to give instead.
 
-use std::{collections::BTreeSet, ffi::OsString, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt,
+};
 
 use clap::{
     Arg, CommandFactory as _, FromArgMatches as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{Cli, Command};
+use super::{
+    Cli, Command,
+    value::{is_quoted, without_line_break},
+};
 
 /// What is wrong with one setting, or with several that do not go together. Its `Display` holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +60,13 @@ pub(super) fn read(
     let mut reading = Reading {
         command: Cli::command(),
         arguments,
+        shortened: BTreeMap::new(),
+        trimmed: Vec::new(),
         left_out: BTreeSet::new(),
         mistakes: Vec::new(),
     };
+    reading.clean_arguments();
+    reading.clean_variables();
     let cli = loop {
         let parsed = reading.command.clone();
         let parsed = parsed.try_get_matches_from(&reading.arguments);
@@ -75,7 +86,10 @@ pub(super) fn read(
         mistakes.extend(check(&cli.command).into_iter().filter(known));
     }
     match cli {
-        Some(cli) if mistakes.is_empty() => Ok(cli),
+        Some(cli) if mistakes.is_empty() => Ok(Cli {
+            trimmed: reading.trimmed,
+            ..cli
+        }),
         _ => Err(Refusal::Mistakes(mistakes)),
     }
 }
@@ -84,6 +98,10 @@ pub(super) fn read(
 struct Reading {
     command: clap::Command,
     arguments: Vec<OsString>,
+    /// By their flags: the values of variables that end in a line break, without it.
+    shortened: BTreeMap<String, String>,
+    /// The variables and flags whose value ended in a line break.
+    trimmed: Vec<String>,
     /// The flags that cannot be used, left out wherever they were given.
     left_out: BTreeSet<String>,
     mistakes: Vec<Mistake>,
@@ -97,6 +115,107 @@ enum Pass {
 }
 
 impl Reading {
+    /// Takes the line break off each flag's value, and rejects a value in quotes.
+    fn clean_arguments(&mut self) {
+        let mut flag = None;
+        let mut quoted = Vec::new();
+        for argument in self.arguments.iter_mut().skip(1) {
+            let before = flag.take();
+            let Some(text) = argument.to_str() else {
+                continue;
+            };
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => (name.to_owned(), value),
+                _ if text.starts_with("--") => {
+                    flag = Some(text.to_owned());
+                    continue;
+                }
+                _ => match before {
+                    Some(name) => (name, text),
+                    None => continue,
+                },
+            };
+            let shorter = without_line_break(value);
+            if is_quoted(shorter.unwrap_or(value)) {
+                quoted.push(name);
+            } else if let Some(shorter) = shorter {
+                let begin = text.strip_suffix(value).unwrap_or_default();
+                *argument = format!("{begin}{shorter}").into();
+                self.trimmed.push(name);
+            }
+        }
+        for name in quoted {
+            let flag = name.trim_start_matches('-').to_owned();
+            let setting = find(&self.command, &flag).filter(|arg| arg.get_env().is_some());
+            if let Some(arg) = setting.cloned() {
+                self.reject_quotes(&flag, &named(&arg, true));
+                self.without(&name, arg.get_action().takes_values());
+            }
+        }
+        self.command = self.command();
+    }
+
+    /// The same for each variable that the subcommand reads. A flag goes before its variable.
+    fn clean_variables(&mut self) {
+        let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let original = Cli::command();
+        let mut used = &original;
+        for argument in self.arguments.iter().skip(1) {
+            used = used.find_subcommand(argument).unwrap_or(used);
+        }
+        for arg in used.get_arguments() {
+            let flag = arg.get_long().unwrap_or_default();
+            let name = format!("--{flag}");
+            let given = arg.get_env().and_then(|variable| variables.get(variable));
+            let (Some(value), Some(variable)) =
+                (given.and_then(|value| value.to_str()), arg.get_env())
+            else {
+                continue;
+            };
+            if self.left_out.contains(flag)
+                || self.arguments.iter().any(|given| is_flag(given, &name))
+            {
+                continue;
+            }
+            let shorter = without_line_break(value);
+            if is_quoted(shorter.unwrap_or(value)) {
+                self.reject_quotes(flag, &named(arg, false));
+            } else if let Some(shorter) = shorter {
+                self.shortened.insert(flag.to_owned(), shorter.to_owned());
+                self.trimmed.push(variable.to_string_lossy().into_owned());
+            }
+        }
+        self.command = self.command();
+    }
+
+    fn reject_quotes(&mut self, flag: &str, setting: &str) {
+        let told = format!(
+            "{setting} is in quotes, which count as part of the value: leave them out (docker's --env-file keeps them)"
+        );
+        if self.left_out.insert(flag.to_owned()) {
+            self.mistakes.push(Mistake::new(&[flag], told));
+        }
+    }
+
+    /// The command, which reads no variable of what was left out, nor a value with a line break.
+    fn command(&self) -> clap::Command {
+        let command = Cli::command();
+        let command = self.left_out.iter().fold(command, |command, flag| {
+            change(command, flag, &|arg| arg.env(NO_VARIABLE))
+        });
+        let shortened = self.shortened.iter();
+        let shortened = shortened.filter(|(flag, _)| !self.left_out.contains(*flag));
+        // There is no other way to hand clap a value that is in no variable.
+        shortened.fold(command, |command, (flag, value)| {
+            change(command, flag, &|arg| {
+                let takes_value = arg.get_action().takes_values();
+                let arg = arg.env(NO_VARIABLE).required(false);
+                arg.default_value(value.clone())
+                    .hide_default_value(takes_value)
+            })
+        })
+    }
+
     fn pass(&mut self, error: &clap::Error) -> Pass {
         let refused = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(refused)) => refused.clone(),
@@ -129,7 +248,7 @@ impl Reading {
                 let told = self.value(error, &arg);
                 self.mistakes.push(Mistake::new(&[flag], told));
                 self.without(name, arg.get_action().takes_values());
-                self.command = without_variable(self.command.clone(), flag);
+                self.command = self.command();
                 Pass::On
             }
             _ if self.mistakes.is_empty() => Pass::No,
@@ -139,14 +258,11 @@ impl Reading {
 
     /// What a value is, and what to give instead.
     fn value(&self, error: &clap::Error, arg: &Arg) -> String {
-        let flag = format!("--{}", arg.get_long().unwrap_or_default());
-        let given_as_flag = self.arguments.iter().any(|given| is_flag(given, &flag));
-        let variable = arg.get_env().map(|name| name.to_string_lossy());
-        let setting = match variable {
-            Some(variable) if given_as_flag => format!("{flag} ({variable})"),
-            Some(variable) => format!("{variable} ({flag})"),
-            None => flag,
-        };
+        let flag = arg.get_long().unwrap_or_default();
+        let name = format!("--{flag}");
+        let given_as_flag = self.arguments.iter().any(|given| is_flag(given, &name));
+        let original = Cli::command();
+        let setting = named(find(&original, flag).unwrap_or(arg), given_as_flag);
         let given = match error.get(ContextKind::InvalidValue) {
             // A key that was pasted where a file is asked for is a secret too.
             _ if arg.is_hide_env_values_set() || arg.get_id() == "jwt_public_key" => String::new(),
@@ -225,8 +341,18 @@ fn has_subcommand(command: &clap::Command, name: &str) -> bool {
     below.any(|below| below.get_name() == name || has_subcommand(below, name))
 }
 
-/// The same command, which does not read the variable of this flag, nor need it.
-fn without_variable(command: clap::Command, flag: &str) -> clap::Command {
+/// A setting by its flag and its variable, first the one that was used.
+fn named(arg: &Arg, given_as_flag: bool) -> String {
+    let flag = format!("--{}", arg.get_long().unwrap_or_default());
+    match arg.get_env().map(|name| name.to_string_lossy()) {
+        Some(variable) if given_as_flag => format!("{flag} ({variable})"),
+        Some(variable) => format!("{variable} ({flag})"),
+        None => flag,
+    }
+}
+
+/// The same command with another definition of this flag, in each subcommand that has it.
+fn change(command: clap::Command, flag: &str, by: &impl Fn(Arg) -> Arg) -> clap::Command {
     let names: Vec<String> = command
         .get_subcommands()
         .map(|command| command.get_name().to_owned())
@@ -236,10 +362,10 @@ fn without_variable(command: clap::Command, flag: &str) -> clap::Command {
         .find(|arg| arg.get_long() == Some(flag));
     let own = own.map(|arg| arg.get_id().clone());
     let command = match own {
-        Some(id) => command.mut_arg(id, |arg| arg.env(NO_VARIABLE)),
+        Some(id) => command.mut_arg(id, by),
         None => command,
     };
     names.iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |below| without_variable(below, flag))
+        command.mut_subcommand(name, |below| change(below, flag, by))
     })
 }

@@ -297,3 +297,135 @@ async fn the_demo_takes_nothing_of_what_is_for_serve() {
         process.printed()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_break_at_the_end_of_a_value_is_left_out_with_a_warning() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let listen = format!("127.0.0.1:{}", free_port());
+    let given = [
+        ("JWT_SECRET", format!("{SECRET}\n")),
+        ("DATABASE_URL", format!("{}\r\n", database.url)),
+        ("GRAPHIQL", "true\n".to_owned()),
+        ("CONTENT_LIMIT", "7\n".to_owned()),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example,https://b.example\n".to_owned(),
+        ),
+    ];
+    let with_break = format!("{listen}\n");
+    let mut command = program(&["serve", "--listen", &with_break, "--writers=3\n"]);
+    command.envs(given.iter().map(|(name, value)| (name, value)));
+    let server = Process::start(command, listen.parse().unwrap());
+    server.ready().await;
+    let (ann, ben) = (server.user("ann").await, server.user("ben").await);
+    ann.send(&ben, "seven..").await;
+    let answer = ann.sending(&ben.id, "eight...", None).await;
+    assert_eq!(answer.code(), "CONTENT_TOO_LONG", "{}", answer.body);
+    let page = reqwest::get(format!("http://{listen}/graphiql"))
+        .await
+        .unwrap();
+    assert_eq!(page.status(), 200);
+    let log = server.printed();
+    let names = given
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["--listen", "--writers"]);
+    for name in names {
+        let warning = format!("the value of {name} ends in a line break");
+        assert!(log.contains(&warning), "{name}: {log}");
+    }
+    assert!(!log.contains(SECRET), "{log}");
+    drop(server);
+    let mut command = program(&["doctor", "--listen", "127.0.0.1:0"]);
+    command.envs(given.iter().map(|(name, value)| (name, value)));
+    let told = crate::doctor::run(command).await;
+    told.is_well();
+    told.has("warning", "settings", &["JWT_SECRET", "line break"]);
+    database.finish().await;
+}
+
+#[test]
+fn what_is_wrong_before_a_line_break_is_told_with_the_variable() {
+    let told = told(
+        &["serve", "--slow-tick", "soon\n"],
+        &[
+            ("WRITERS", "many\n"),
+            ("JWT_SECRET", "hidden\n"),
+            ("DATABASE_POOLED", "maybe\n"),
+        ],
+    );
+    let mut lines = mistakes(&told);
+    lines.sort_unstable();
+    begin_with(
+        &lines,
+        &[
+            "--slow-tick (SLOW_TICK) is \"soon\": give",
+            "DATABASE_POOLED (--database-pooled) is \"maybe\": give true or false",
+            "JWT_SECRET (--jwt-secret): it has 6 bytes",
+            "WRITERS (--writers) is \"many\": give",
+        ],
+    );
+}
+
+#[test]
+fn a_value_in_quotes_is_told_for_every_setting_at_once() {
+    use clap::CommandFactory as _;
+    let cli = directmessages::config::Cli::command();
+    let serve = cli.find_subcommand("serve").unwrap();
+    let settings = serve.get_arguments().filter_map(|argument| {
+        let variable = argument.get_env()?.to_str()?.to_owned();
+        Some((variable, argument.get_long()?.to_owned()))
+    });
+    let settings: Vec<(String, String)> = settings.collect();
+    let quoted = ["\"hidden\"", "'hidden'", "\"hidden\"\n"];
+    let values = quoted.iter().cycle();
+    let environment: Vec<(&str, &str)> = settings
+        .iter()
+        .zip(values)
+        .map(|((name, _), value)| (name.as_str(), *value))
+        .collect();
+    let by_variables = told(&["serve"], &environment);
+    let lines = mistakes(&by_variables);
+    assert_eq!(lines.len(), settings.len(), "{by_variables}");
+    for (variable, flag) in &settings {
+        let begins = format!("{variable} (--{flag}) is in quotes");
+        assert!(
+            lines.iter().any(|line| line.starts_with(&begins)),
+            "{begins}: {by_variables}"
+        );
+    }
+    // A flag goes before its variable.
+    let by_flags = told(
+        &[
+            "serve",
+            "--jwt-secret='hidden'",
+            "--writers",
+            "\"2\"",
+            "--slow-tick",
+            "1",
+        ],
+        &[("JWT_SECRET", "\"hidden\""), ("SLOW_TICK", "'hidden'")],
+    );
+    let mut lines = mistakes(&by_flags);
+    lines.sort_unstable();
+    begin_with(
+        &lines,
+        &[
+            "--jwt-secret (JWT_SECRET) is in quotes",
+            "--writers (WRITERS) is in quotes",
+        ],
+    );
+    let token = told(&["token", "ann"], &[("JWT_SECRET", "\"hidden\"")]);
+    begin_with(
+        &mistakes(&token),
+        &["JWT_SECRET (--jwt-secret) is in quotes"],
+    );
+}
+
+/// Each line begins so, and there is no other.
+fn begin_with(lines: &[&str], begin: &[&str]) {
+    assert_eq!(lines.len(), begin.len(), "{lines:#?}");
+    for (line, begin) in lines.iter().zip(begin) {
+        assert!(line.starts_with(begin), "{begin:?}: {lines:#?}");
+    }
+}

@@ -57,10 +57,10 @@ impl Finding {
 
 /// Runs every check, and prints a line for each. It ends the program itself: what hangs, as the look-up of a name, is not
 /// waited for.
-pub(crate) async fn doctor(settings: config::Doctor) -> anyhow::Result<bool> {
+pub(crate) async fn doctor(settings: config::Doctor, trimmed: &[String]) -> anyhow::Result<bool> {
     let mut printer = Printer::default();
     let (serve, limit) = (&settings.serve, settings.check_timeout);
-    printer.print(check_settings(serve))?;
+    printer.print(check_settings(serve, trimmed))?;
     printer.print(within(limit, "keys", keys::check(serve)).await)?;
     match serve.database.database_url.file() {
         Some(_) => {
@@ -92,7 +92,7 @@ fn late(limit: Duration, check: &'static str) -> Finding {
 }
 
 /// Settings themselves were read: what was wrong with one of them has ended the program before.
-fn check_settings(serve: &Serve) -> Vec<Finding> {
+fn check_settings(serve: &Serve, trimmed: &[String]) -> Vec<Finding> {
     const CHECK: &str = "settings";
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut found: Vec<Finding> = config::misspelt(variables)
@@ -102,6 +102,8 @@ fn check_settings(serve: &Serve) -> Vec<Finding> {
             Finding::warning(CHECK, told)
         })
         .collect();
+    let trimmed = trimmed.iter().map(|name| super::trimmed(name));
+    found.extend(trimmed.map(|told| Finding::warning(CHECK, told)));
     for error in directmessages::broken_manifests(serve) {
         let told = format!("--documents (DOCUMENTS): {error}");
         found.push(Finding::failed(CHECK, told));

@@ -49,7 +49,7 @@ pub(super) async fn check(serve: &Serve) -> Vec<Finding> {
         found.push(migrations::judge(serve, &[], true));
         return found;
     }
-    match inspect_file(url).await {
+    match Box::pin(inspect_file(url)).await {
         Ok(state) => {
             if let Some(error) = state.error() {
                 found.push(Finding::failed(CHECK, format!("{told}: {error}")));
