@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     sync::{
         Arc,
@@ -37,7 +38,7 @@ const HISTORY: &str = include_str!("demo/history.tsv");
 /// # Errors
 /// Where the folder or the file cannot be made or read.
 pub fn secret(folder: &Path) -> io::Result<String> {
-    fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     let file = folder.join("jwt-secret");
     match fs::read_to_string(&file) {
         Ok(secret) if secret.trim().len() >= 32 => return Ok(secret.trim().to_owned()),
@@ -47,11 +48,22 @@ pub fn secret(folder: &Path) -> io::Result<String> {
     }
     let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(true).mode(0o600);
     io::Write::write_all(&mut options.open(&file)?, secret.as_bytes())?;
     Ok(secret)
+}
+
+/// Creates the demo's folder where it is missing, for its owner only.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        // A umask may have taken more away.
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Brings in the users, and what is missing of the history, through the same rules as everything else.

@@ -38,12 +38,12 @@ impl FromStr for Origin {
     }
 }
 
-/// An authority without the port that its scheme has anyway.
+/// An authority without the port that is its scheme's default.
 #[must_use]
 pub fn without_own_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     let own = match scheme {
-        "http" => ":80",
-        "https" => ":443",
+        "http" | "ws" => ":80",
+        "https" | "wss" => ":443",
         _ => return authority,
     };
     authority.strip_suffix(own).unwrap_or(authority)

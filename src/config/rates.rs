@@ -20,7 +20,7 @@ pub struct Rates {
     #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000, value_parser = whole(0..=u32::MAX))]
     pub address_rate: u32,
     /// How many proxies of your own stand before this server: the client's address is that many from the end of
-    /// X-Forwarded-For. 0 is the peer's own address.
+    /// X-Forwarded-For, and `traceparent` is believed. 0 is the peer's own address.
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, value_parser = whole(0..=usize::MAX))]
     pub trusted_proxies: usize,
 }

@@ -28,6 +28,12 @@ impl AllowedOrigins {
             return true;
         };
         let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        let origin = match origin.split_once("://") {
+            Some((scheme, authority)) => {
+                format!("{scheme}://{}", without_own_port(scheme, authority))
+            }
+            None => origin,
+        };
         self.0.iter().any(|allowed| match allowed {
             Origin::Any => true,
             Origin::One(allowed) => *allowed == origin,

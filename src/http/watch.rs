@@ -108,7 +108,8 @@ pub(super) async fn identify(
     let span = id.span();
     // Within the other, so that the log finds the id.
     let traced = span.in_scope(|| {
-        observe::request_span(request.method(), request.uri().path(), request.headers())
+        let (method, path) = (request.method(), request.uri().path());
+        observe::request_span(method, path, request.headers(), server.proxies > 0)
     });
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answered = async {

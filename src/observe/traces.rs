@@ -118,8 +118,14 @@ impl HttpClient for Courier {
     }
 }
 
-/// The span of a request, which goes on a trace that its client began.
-pub(crate) fn request_span(method: &Method, path: &str, headers: &HeaderMap) -> Span {
+/// The span of a request. It continues the trace that its headers name where these come from a proxy of the operator: a client
+/// could add to any trace, and have all of its own sampled.
+pub(crate) fn request_span(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    from_proxy: bool,
+) -> Span {
     let known = ["/graphql", "/health/live", "/health/ready", "/graphiql"];
     // Whatever else is asked for may say anything.
     let path = known.into_iter().find(|known| *known == path);
@@ -132,7 +138,7 @@ pub(crate) fn request_span(method: &Method, path: &str, headers: &HeaderMap) -> 
         http.route = path,
         http.response.status_code = tracing::field::Empty,
     );
-    if !span.is_disabled() {
+    if from_proxy && !span.is_disabled() {
         let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
         if let Err(error) = span.set_parent(parent) {
             tracing::debug!(%error, "a trace is not continued");

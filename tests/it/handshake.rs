@@ -195,6 +195,32 @@ async fn pages_of_other_origins_open_no_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_default_port_of_an_origin_counts_as_none() {
+    let own = TestServer::with(Kind::Sqlite, &[]).await;
+    let listed = "https://app.example";
+    let some = TestServer::with(Kind::Sqlite, &["--allowed-origins", listed]).await;
+    for (origin, host, opens) in [
+        ("wss://chat.example:443", "chat.example", true),
+        ("wss://chat.example", "chat.example:443", true),
+        ("https://chat.example:443", "chat.example", true),
+        ("ws://chat.example:80", "chat.example", true),
+        ("http://chat.example", "chat.example:80", true),
+        ("https://app.example:443", "chat.example", true),
+        ("ws://chat.example:443", "chat.example", false),
+        ("wss://chat.example:80", "chat.example", false),
+        ("wss://chat.example:8443", "chat.example", false),
+    ] {
+        let server = if origin.contains("app") { &some } else { &own };
+        let headers = [OURS, ("origin", origin), ("host", host)];
+        let opened = Socket::open_with(server.address, &headers).await;
+        assert_eq!(opened.is_ok(), opens, "{origin} at {host}");
+    }
+    for server in [own, some] {
+        server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_only_so_many_sockets() {
     let server = TestServer::with(Kind::Sqlite, &["--sockets-per-user", "2"]).await;
     let (ann, ben) = (server.user("ann").await, server.user("ben").await);

@@ -70,7 +70,13 @@ const PARENT: [u8; 8] = [9; 8];
 async fn traces(kind: Kind) {
     let collector = Collector::start().await;
     let database = TestDatabase::new(kind).await;
-    let mut process = Process::serve(&database, &["--otlp-endpoint", &collector.endpoint]).await;
+    let flags = [
+        "--otlp-endpoint",
+        &collector.endpoint,
+        "--trusted-proxies",
+        "1",
+    ];
+    let mut process = Process::serve(&database, &flags).await;
     let (ann, _ben) = (process.user("ann").await, process.user("ben").await);
     let content = "marker in content";
     let query = "mutation marker($input: SendMessageInput!) { sendMessage(input: $input) { message { id } } }";
@@ -133,6 +139,28 @@ async fn a_trace_goes_from_the_client_to_the_statements_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_goes_from_the_client_to_the_statements_on_postgres() {
     traces(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_trace_is_not_continued_without_trusted_proxies() {
+    let collector = Collector::start().await;
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let mut process = Process::serve(&database, &["--otlp-endpoint", &collector.endpoint]).await;
+    let url = format!("http://{}/health/live", process.address);
+    let parent = format!("00-{}-{}-01", "07".repeat(16), "09".repeat(8));
+    let sent = client().get(url).header("traceparent", parent);
+    assert_eq!(sent.send().await.unwrap().status(), 200);
+    process.end("TERM");
+    let requests = |span: &Span| span.name == "GET /health/live";
+    until("the traces are received", async || {
+        collector.spans().iter().any(requests)
+    })
+    .await;
+    let spans = collector.spans();
+    let foreign = spans.iter().find(|span| span.trace_id == TRACE);
+    assert!(foreign.is_none(), "{foreign:#?}");
+    drop(process);
+    database.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
