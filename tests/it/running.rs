@@ -341,7 +341,10 @@ fn an_address_that_is_taken_is_told_with_the_setting_to_change() {
 async fn the_program_needs_no_file_beside_it() {
     let place = own_folder();
     let copy = place.join("directmessages");
-    std::fs::copy(Path::new(PROGRAM), &copy).unwrap();
+    // By another process: a test that starts a program at this moment would hand it the file, open for writing, and what is
+    // open for writing cannot be executed.
+    let copied = ran(Command::new("cp").arg(PROGRAM).arg(&copy));
+    assert!(copied.status.success(), "{copied:?}");
     let address = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new(&copy);
     command.env_clear().current_dir(&place);

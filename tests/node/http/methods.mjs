@@ -1,5 +1,6 @@
 // Paths and methods: what there is, and clear answers for what there is not.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { describe, test } from 'node:test';
 import { someone } from '../support.mjs';
 import { ask, assertMediaType, assertRefused, fetchUrl, GRAPHQL, JSON_TYPE, listed, send } from './raw.mjs';
@@ -101,6 +102,16 @@ describe('HEAD', () => {
       assert.equal(response.text, '');
     }
   });
+});
+
+test('a body goes out with its length, whatever the method is', async (t) => {
+  const echo = createServer((incoming, outgoing) => incoming.pipe(outgoing));
+  await new Promise((resolve) => echo.listen(0, '127.0.0.1', resolve));
+  t.after(() => echo.close());
+  for (const method of ['DELETE', 'GET', 'OPTIONS', 'PATCH', 'POST', 'PROPFIND', 'PUT']) {
+    const { text } = await send(method, `http://127.0.0.1:${echo.address().port}/`, { body: 'é', agent: false });
+    assert.equal(text, 'é', method);
+  }
 });
 
 test('one connection serves one answer after another, refused or not', async () => {
