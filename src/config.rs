@@ -26,7 +26,7 @@ pub use self::{
     database::{Database, Synchronous},
     doctor::{Completions, Doctor, Health, Man, Probe},
     documents::TrustedDocuments,
-    keys::Keys,
+    keys::{Keys, ServiceTokens},
     misspelt::misspelt,
     mistakes::Mistake,
     observing::Observing,
@@ -43,7 +43,7 @@ use self::{
         parse_address, parse_count, parse_pause, parse_seconds, parse_secret, parse_switch, whole,
     },
 };
-use crate::chat::{DatabaseUrl, Limits};
+use crate::chat::{DatabaseUrl, Limits, UserLookup};
 
 /// Direct messages between the users of your application, as a GraphQL server.
 #[derive(Debug, Parser)]
@@ -171,6 +171,10 @@ pub struct Serve {
     /// Be a subgraph of Apollo Federation 2, with `User` and `Message` as entities that other subgraphs may add fields to.
     #[arg(long, env = "FEDERATION", value_parser = parse_switch)]
     pub federation: bool,
+    /// Whom a user may look up by an id: `anyone` who exists, or `partners` alone, with whom the user has exchanged a message; then
+    /// strangers and nobody are one answer. A service token is not held to it.
+    #[arg(long, env = "USER_LOOKUP", default_value = "anyone", value_enum)]
+    pub user_lookup: Lookup,
     /// Whose tokens are believed.
     #[command(flatten)]
     pub keys: Keys,
@@ -198,6 +202,19 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// The rules' own limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            lookup: match self.user_lookup {
+                Lookup::Anyone => UserLookup::Anyone,
+                Lookup::Partners => UserLookup::Partners,
+            },
+            misses: self.rates.miss_rate,
+            ..self.bounds.limits()
+        }
+    }
+
     fn contradictions(&self) -> Vec<Mistake> {
         let mut found = self.database.contradictions();
         found.extend(self.bus.contradictions());
@@ -216,6 +233,15 @@ impl Serve {
         let keys = self.keys.broken_files().into_iter();
         keys.chain(self.bus.broken_files()).collect()
     }
+}
+
+/// Whom a user may look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lookup {
+    /// Everybody who exists.
+    Anyone,
+    /// Whoever the user has exchanged a message with.
+    Partners,
 }
 
 /// The pages that come with the program.
@@ -348,7 +374,20 @@ pub struct Bounds {
     /// The most bytes in a request's body, and in one message on a socket.
     #[arg(long, env = "BODY_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
     pub body_limit: usize,
-    /// Seconds that a new connection may take to send the head of its first request.
+    /// The most bytes in a response, and in one event of a subscription; beyond it it is `RESPONSE_TOO_LARGE`.
+    #[arg(long, env = "RESPONSE_LIMIT", default_value_t = 8_388_608, value_parser = parse_count)]
+    pub response_limit: usize,
+    /// The most connections that are open at one time, sockets and event streams among them; beyond it new ones wait. Each takes
+    /// a file descriptor.
+    #[arg(long, env = "CONNECTIONS", default_value_t = 20_000, value_parser = parse_count)]
+    pub connections: usize,
+    /// The most connections of one address at one time. Not asked where `TRUSTED_PROXIES` is set: behind a proxy all share one.
+    #[arg(long, env = "CONNECTIONS_PER_ADDRESS", default_value_t = 1_000, value_parser = parse_count)]
+    pub connections_per_address: usize,
+    /// The most bytes in the head of a request: its line and its headers.
+    #[arg(long, env = "HEADER_LIMIT", default_value_t = 65_536, value_parser = whole(8_192..=16_777_216_usize))]
+    pub header_limit: usize,
+    /// Seconds that the head of a request may take to arrive: on a new connection from its opening, later from its first byte.
     #[arg(long, env = "HEADER_TIMEOUT", default_value = "10", value_parser = parse_seconds)]
     pub header_timeout: Duration,
     /// Seconds that a connection may stay open without a request: longer than a proxy before the server keeps it.
@@ -387,12 +426,14 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The rules' own limits.
+    /// The rules' own limits, where nothing is said of users.
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
             content: self.content_limit,
             upsert: self.upsert_limit,
+            lookup: UserLookup::Anyone,
+            misses: 0,
         }
     }
 }

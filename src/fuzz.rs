@@ -73,6 +73,7 @@ impl Fuzz {
         let runtime = runtime.expect("a runtime that waits for nothing");
         let second = Duration::from_secs(1);
         let options = VerifierOptions {
+            service_tokens_from: vec![crate::auth::KeySource::Secret],
             secret: Some(KEY.to_owned()),
             files: Vec::new(),
             jwks: None,
@@ -199,6 +200,10 @@ fn user(_: &Fuzz, data: &[u8]) {
             Ok(name) => assert_eq!((name.as_str(), fits), (text, true)),
             Err(error) => told(&error),
         }
+        if let Ok((name, stripped)) = Username::strip(text.to_owned()) {
+            assert_eq!(stripped, name.as_str() != text);
+            assert_eq!(Username::parse(name.as_str().to_owned()).ok(), Some(name));
+        }
         match Subject::parse(text.to_owned()) {
             Ok(subject) => {
                 assert_eq!((subject.as_str(), fits), (text, true));
@@ -269,6 +274,8 @@ fn token(fuzz: &Fuzz, data: &[u8]) {
 /// A file is taken whole, with every message within its bounds, or refused with a line.
 fn import(_: &Fuzz, data: &[u8]) {
     let limits = chat::Limits {
+        lookup: chat::UserLookup::Anyone,
+        misses: 0,
         content: CONTENT_LIMIT,
         upsert: 1,
     };

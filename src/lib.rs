@@ -30,7 +30,7 @@ use crate::{
     auth::{KeyError, Verifier},
     chat::{Chat, Clock, Store},
     config::{Command, Database, Mistake, Pruning, Serve},
-    graphql::Api,
+    graphql::{Api, ResponseLimits},
     observe::Metrics,
     signals::{Hints, NatsError},
 };
@@ -159,7 +159,7 @@ pub async fn serve(
         store.clone(),
         hints.clone(),
         clock,
-        settings.bounds.limits(),
+        settings.limits(),
         &settings.database.writer_options(&settings.bounds),
         &back,
         &stop_back,
@@ -178,11 +178,15 @@ pub async fn serve(
     back.spawn(stop_back.clone().run_until_cancelled_owned(tick));
     let prune = prune_often(store.clone(), settings.pruning.clone(), metrics.clone());
     back.spawn(stop_back.clone().run_until_cancelled_owned(prune));
+    let limits = ResponseLimits {
+        bytes: settings.bounds.response_limit,
+        event_bytes: settings.rates.event_rate,
+    };
     let server = http::Server::new(
-        Api::new(chat, settings.federation),
+        Api::new(chat, settings.federation, limits),
         verifier,
         settings,
-        metrics,
+        metrics.clone(),
         front.clone(),
         shutdown.clone(),
     );
@@ -197,7 +201,7 @@ pub async fn serve(
     let router = http::router(server, settings.pages);
     let bounds = &settings.bounds;
     let ended = async {
-        http::serve(listener, router, bounds, &shutdown).await?;
+        http::serve(listener, router, settings, &metrics, &shutdown).await?;
         front.close();
         front.wait().await;
         Ok::<_, ServeError>(())
@@ -229,6 +233,7 @@ async fn slow_tick(chat: Chat, hints: Hints, every: Duration) {
             () = tokio::time::sleep(every) => {}
             () = hints.doubted() => {}
         }
+        chat.forget_pages();
         let listening = hints.listening();
         let mut rest = listening.as_slice();
         // Once also where nobody listens: a database that was replaced is noticed by it.

@@ -11,7 +11,7 @@ use spki::{
 
 use super::{
     KeyError,
-    key::{ALGORITHMS, Key, Public, Unusable},
+    key::{ALGORITHMS, Key, KeySource, Public, Unusable},
 };
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -110,7 +110,12 @@ impl KeyFile {
     }
 
     fn pinned(&self, public: Public<'_>) -> Result<Key, Refused> {
-        Ok(Key::public(None, self.algorithm, public)?)
+        Ok(Key::public(
+            KeySource::PublicKey,
+            None,
+            self.algorithm,
+            public,
+        )?)
     }
 }
 

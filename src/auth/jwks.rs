@@ -17,7 +17,7 @@ use hyper_util::{
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::key::{ALGORITHMS, Key, Public, Unusable};
+use super::key::{ALGORITHMS, Key, KeySource, Public, Unusable};
 
 /// Where a JWKS is: `https://…`, or `http://…` on this machine.
 #[derive(Clone, PartialEq, Eq)]
@@ -195,7 +195,14 @@ impl Jwk {
         {
             return Err(Skipped::Usage);
         }
-        let pinned = |public| Ok(Key::public(self.kid.clone(), self.algorithm()?, public)?);
+        let pinned = |public| {
+            Ok(Key::public(
+                KeySource::Jwks,
+                self.kid.clone(),
+                self.algorithm()?,
+                public,
+            )?)
+        };
         match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => pinned(Public::Rsa {
                 n: &number(self.n.as_ref())?,

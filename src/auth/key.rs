@@ -16,9 +16,21 @@ pub(super) const ALGORITHMS: [Algorithm; 6] = [
 /// Fewer bits can be broken; more take the time of many requests, and ring refuses them.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The shared secret.
+    Secret,
+    /// A file with public keys.
+    PublicKey,
+    /// The JWKS.
+    Jwks,
+}
+
 /// A key that believes its own algorithm and no other (RFC 8725, section 3.1).
 #[derive(Clone)]
 pub(super) struct Key {
+    source: KeySource,
     id: Option<String>,
     algorithm: Algorithm,
     decoding: DecodingKey,
@@ -52,6 +64,7 @@ impl Key {
     /// A shared secret: HS256.
     pub(super) fn secret(secret: &str) -> Self {
         Self {
+            source: KeySource::Secret,
             id: None,
             algorithm: Algorithm::HS256,
             decoding: DecodingKey::from_secret(secret.as_bytes()),
@@ -60,6 +73,7 @@ impl Key {
 
     /// A public key, pinned to an algorithm: where none is given, the usual one of its kind.
     pub(super) fn public(
+        source: KeySource,
         id: Option<String>,
         algorithm: Option<Algorithm>,
         public: Public<'_>,
@@ -76,6 +90,7 @@ impl Key {
             (algorithm, _) => return Err(Unusable::Algorithm(algorithm)),
         };
         Ok(Self {
+            source,
             id,
             algorithm,
             decoding: decoding(public)?,
@@ -84,6 +99,10 @@ impl Key {
 
     pub(super) fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    pub(super) fn source(&self) -> KeySource {
+        self.source
     }
 
     pub(super) fn algorithm(&self) -> Algorithm {

@@ -22,6 +22,8 @@ use std::{
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
+use quick_cache::sync::Cache;
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,6 +32,7 @@ pub use self::{
     file::KeyFile,
     inspect::{Inspected, inspect},
     jwks::JwksUrl,
+    key::KeySource,
     mint::Tokens,
     refresh::KeyError,
 };
@@ -40,6 +43,8 @@ use self::{
 
 /// Seconds by which another machine's clock may be ahead of ours in `nbf`.
 const LEEWAY: u64 = 5;
+/// How many tokens that were verified are kept, a few hundred bytes each.
+const VERIFIED: usize = 10_000;
 
 /// Whose tokens are believed.
 #[derive(Clone)]
@@ -64,6 +69,8 @@ pub struct VerifierOptions {
     pub jwks_limit: usize,
     /// The most keys with which one token is tried.
     pub key_tries: usize,
+    /// By whose keys a token may be the host application's own.
+    pub service_tokens_from: Vec<KeySource>,
 }
 
 /// Judges tokens. Cheap to clone.
@@ -72,8 +79,19 @@ pub struct Verifier {
     known: watch::Receiver<Arc<Known>>,
     rules: Arc<[(Algorithm, Validation)]>,
     key_tries: usize,
+    service_tokens_from: Arc<[KeySource]>,
     /// How to ask for newer keys, where there may be some.
     asking: Option<Asking>,
+    /// Tokens by public keys that were verified lately, by their SHA-256.
+    verified: Arc<Cache<[u8; 32], Verified>>,
+}
+
+/// A token whose signature is good.
+#[derive(Clone, Debug)]
+struct Verified {
+    identity: Identity,
+    /// By which keys: others may not believe it.
+    round: u64,
 }
 
 /// Whom a token speaks for.
@@ -119,6 +137,11 @@ pub enum Invalid {
     /// It demands (`crit`) to be understood in a way that this server does not know.
     #[error("the token's header has crit, and this server knows no extension")]
     Extension,
+    /// It claims to be the host application's, and is by a key that may not say so.
+    #[error(
+        "a token with role \"service\" is not accepted from this source of keys: see SERVICE_TOKENS_FROM"
+    )]
+    NoService,
     /// Not a token with the claims that are needed.
     #[error(
         "the token is broken: a JWT with sub (a string) and exp is needed, signed with HS256, RS256, PS256, ES256, ES384 or EdDSA"
@@ -194,30 +217,52 @@ impl Verifier {
         crypto::install();
         let rules = ALGORITHMS.map(|algorithm| (algorithm, rules(algorithm, &options)));
         let key_tries = options.key_tries;
+        let service_tokens_from = options.service_tokens_from.clone().into();
         let (known, asking) = refresh::start(options, tasks, shutdown).await?;
         Ok(Self {
             known,
             rules: rules.into(),
             key_tries,
+            service_tokens_from,
             asking,
+            verified: Arc::new(Cache::new(VERIFIED)),
         })
     }
 
     /// Whom this token speaks for. It waits only where the token is by a key that is not known, and no longer than one
-    /// reading of all sources takes.
+    /// reading of all sources takes. A token without a key id is tried with [`VerifierOptions::key_tries`] keys, and one more
+    /// where the keys were read again; one that was verified lately with none.
     ///
     /// # Errors
     /// Why it is not believed.
     pub async fn verify(&self, token: &str) -> Result<Identity, Invalid> {
         let header = header(token)?;
         let known = self.known.borrow().clone();
-        match self.judge(token, &header, &known) {
+        // A secret's signature takes no longer than this.
+        if header.alg == Algorithm::HS256 {
+            return self.judge(token, &header, &known, &mut 1);
+        }
+        let digest = sha256(token);
+        if let Some(verified) = self.verified.get(&digest)
+            && verified.round == known.round()
+        {
+            return unless_expired(verified.identity);
+        }
+        let mut tries = self.key_tries;
+        let judged = match self.judge(token, &header, &known, &mut tries) {
             Err(invalid) if may_be_by_another_key(invalid, &header, &known) => {
                 // Boxed, since it is rare, and every request would hold its room.
-                Box::pin(self.judge_by_newer_keys(token, &header, &known, invalid)).await
+                Box::pin(self.judge_by_newer_keys(token, &header, &known, invalid, tries)).await
             }
-            judged => judged,
-        }
+            judged => judged.map(|identity| (identity, known.round())),
+        };
+        let (identity, round) = judged?;
+        let verified = Verified {
+            identity: identity.clone(),
+            round,
+        };
+        self.verified.insert(digest, verified);
+        Ok(identity)
     }
 
     /// Whether keys are still to be fetched, and whether there are any at all.
@@ -239,24 +284,42 @@ impl Verifier {
         header: &Header,
         known: &Known,
         invalid: Invalid,
-    ) -> Result<Identity, Invalid> {
+        tries: usize,
+    ) -> Result<(Identity, u64), Invalid> {
         let Some(asking) = &self.asking else {
             return Err(invalid);
         };
         match asking.newer_than(known).await {
-            Some(newer) => self.judge(token, header, &newer),
+            Some(newer) => {
+                let judged = self.judge(token, header, &newer, &mut tries.max(1));
+                judged.map(|identity| (identity, newer.round()))
+            }
             None => Err(invalid),
         }
     }
 
-    fn judge(&self, token: &str, header: &Header, known: &Known) -> Result<Identity, Invalid> {
+    /// Tries keys, and counts each down from `tries`.
+    fn judge(
+        &self,
+        token: &str,
+        header: &Header,
+        known: &Known,
+        tries: &mut usize,
+    ) -> Result<Identity, Invalid> {
         let rules = self.rules.iter().find(|(alg, _)| *alg == header.alg);
         let (_, rules) = rules.ok_or(Invalid::Broken)?;
         let kid = header.kid.as_deref();
         let candidates = known.candidates(header.alg, kid);
-        for key in candidates.take(self.key_tries) {
+        for key in candidates.take(*tries) {
+            *tries -= 1;
             match decode::<Claims>(token, key.decoding(), rules) {
-                Ok(token) => return identity(token.claims),
+                Ok(token) => {
+                    let identity = identity(token.claims)?;
+                    if identity.service && !self.service_tokens_from.contains(&key.source()) {
+                        return Err(Invalid::NoService);
+                    }
+                    return Ok(identity);
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::InvalidSignature => {}
                     ErrorKind::ExpiredSignature => return Err(Invalid::Expired),
@@ -303,17 +366,27 @@ fn header(token: &str) -> Result<Header, Invalid> {
 }
 
 fn identity(claims: Claims) -> Result<Identity, Invalid> {
-    // The leeway is for clocks that are behind, not for tokens that are over.
-    if claims.exp <= now() {
-        return Err(Invalid::Expired);
-    }
-    Ok(Identity {
+    unless_expired(Identity {
         subject: claims.sub,
         name: claims.preferred_username.or(claims.name),
         issued_at: claims.iat,
         expires_at: claims.exp,
         service: claims.role.as_deref() == Some("service"),
     })
+}
+
+/// The leeway is for clocks that are behind, not for tokens that are over.
+fn unless_expired(identity: Identity) -> Result<Identity, Invalid> {
+    if identity.expires_at <= now() {
+        return Err(Invalid::Expired);
+    }
+    Ok(identity)
+}
+
+fn sha256(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
 }
 
 /// What a token has to hold besides a signature by this algorithm.

@@ -73,6 +73,11 @@ impl Known {
         self.keys.iter().any(|key| key.id().is_some())
     }
 
+    /// How many times the sources were read before: other keys have another number.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Whether there is no key at all.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -73,7 +73,7 @@ impl Store {
     /// Copies what no reader still needs from the log, and waits for nobody.
     async fn checkpoint(&self) -> Result<(), DbErr> {
         let checkpoint = Statement::from_string(self.backend, "PRAGMA wal_checkpoint(PASSIVE)");
-        let db = self.read.pool.get();
+        let db = self.read.shared.pool.get();
         db.query_one_raw(checkpoint).await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr, sqlx};
 
@@ -37,6 +37,11 @@ pub enum Error {
     /// The log does not hold the position that follows the cursor.
     #[error("this cursor is too old: reload the lists, and go on from signalCursor")]
     CursorExpired,
+    /// Too many messages to nobody: for so long none to a stranger is sent.
+    #[error(
+        "too many messages to users that do not exist: wait, or write to somebody you have written with"
+    )]
+    TooManyMisses(Duration),
     /// Worth another try.
     #[error("{0}: try again in a moment")]
     Unavailable(&'static str),
@@ -66,12 +71,20 @@ impl From<DbErr> for Error {
     }
 }
 
+/// [`busy`]'s text.
+const BUSY: &str = "every connection that reads is in use";
+
+/// No connection was free in time, of a database that is there.
+pub(super) fn busy() -> DbErr {
+    DbErr::Custom(BUSY.to_owned())
+}
+
 /// What a database error means for whoever wants to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// No connection, or it broke: nothing is known about the statement under way.
     Away,
-    /// Somebody holds a lock for longer than we wait.
+    /// Somebody holds a lock, or all connections, for longer than we wait.
     Busy,
     /// A statement took longer than it may.
     Slow,
@@ -86,6 +99,7 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn of(error: &DbErr) -> Self {
         match error {
+            DbErr::Custom(text) if text == BUSY => Self::Busy,
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Away,
             DbErr::Exec(RuntimeErr::SqlxError(error))
             | DbErr::Query(RuntimeErr::SqlxError(error)) => Self::of_driver(error),

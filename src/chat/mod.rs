@@ -3,14 +3,18 @@
 //! Nothing here knows of GraphQL, HTTP or tokens: a caller is a user's id. Reads are in `page`, `query` and
 //! `stream`, every change goes through `writer`; `prune` takes old signals away, `verify` counts everything again.
 
+mod budget;
 mod checkpoint;
 mod clock;
 mod cursor;
 mod epoch;
 mod error;
+mod fair;
+mod fan_out;
 mod id;
 pub mod import;
 mod inbox;
+mod log;
 mod page;
 mod people;
 mod primary;
@@ -41,6 +45,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 pub use self::{
+    budget::{Budget, Budgets},
     clock::Clock,
     cursor::{List, PageCursor, SignalCursor, Stream},
     error::{Error, advice},
@@ -49,14 +54,16 @@ pub use self::{
     prune::{Pruned, Retention},
     query::{LastMessages, Message, Partner, Side},
     store::{Store, StoreOptions, inspect_file, wrong_encoding},
-    stream::{Signal, SignalStream},
+    stream::{Signal, SignalStream, Subscribe},
     text::{ClientMessageId, Content, Subject, Username},
     url::DatabaseUrl,
-    user::Naming,
+    user::{Naming, Observer, UserLookup},
     verify::{Finding, State, Verified},
     writer::WriterOptions,
 };
-use self::{query::Users, user::Known, writer::Writer};
+use self::{
+    error::Trouble, fan_out::Logs, query::Users, reader::Reader, user::Known, writer::Writer,
+};
 use crate::{observe::Reading, signals::Hints};
 
 /// How many messages one transaction of `read_conversation` may mark.
@@ -73,6 +80,10 @@ pub struct Limits {
     pub content: usize,
     /// The most users in one `upsert`.
     pub upsert: usize,
+    /// Whom a user may look up.
+    pub lookup: UserLookup,
+    /// How many messages a user may send to nobody in a minute, before sends to strangers are rejected; 0 is no limit.
+    pub misses: u32,
 }
 
 /// What the database is like.
@@ -99,6 +110,9 @@ pub struct Parts {
     clock: Clock,
     limits: Limits,
     known: Cache<Uuid, Known>,
+    logs: Logs,
+    /// How many sends to nobody each user has left.
+    misses: Budgets,
     /// Whether the database tells its timeline, once that was tried.
     timeline: OnceLock<bool>,
     /// The log's epoch as it was seen last.
@@ -129,6 +143,11 @@ impl Chat {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(watch));
         let copy_log = store.clone().copy_log();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(copy_log));
+        let misses = Budgets::new(match limits.lookup {
+            // Everybody may know who exists.
+            UserLookup::Anyone => 0,
+            UserLookup::Partners => limits.misses,
+        });
         let writer = Writer::start(&store, &hints, &clock, options, tasks, shutdown);
         Self(Arc::new(Parts {
             store,
@@ -137,6 +156,8 @@ impl Chat {
             clock,
             limits,
             known: Cache::new(KNOWN_USERS),
+            logs: Logs::default(),
+            misses,
             timeline: OnceLock::new(),
             epoch: AtomicI64::default(),
         }))
@@ -151,6 +172,7 @@ impl Chat {
             Ok(Ok(true)) => Ok(Standing::Ready),
             Ok(Ok(false)) => Ok(Standing::Pending),
             Ok(Err(error)) if error::is_no_table(&error) => Ok(Standing::Pending),
+            Ok(Err(error)) if Trouble::of(&error) == Trouble::Busy => Ok(Standing::Busy),
             Ok(Err(error)) if error::is_spoilt(&error) => Err(Error::Internal(Arc::new(error))),
             Err(_) | Ok(Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
                 if self.store.is_busy() =>
@@ -169,6 +191,16 @@ impl Chat {
     #[must_use]
     pub fn has_bus(&self) -> bool {
         self.hints.has_bus()
+    }
+
+    /// Drops what is kept of logs for subscribers that come to it late.
+    pub(crate) fn forget_pages(&self) {
+        self.logs.forget_pages();
+    }
+
+    /// Forgets what is kept of users whose budgets are full.
+    pub(crate) fn forget_full_budgets(&self) {
+        self.misses.forget_full();
     }
 
     /// What its metrics are read off from.
@@ -195,7 +227,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::CannotMessageSelf`], [`Error::ContentEmpty`], [`Error::ContentTooLong`],
-    /// [`Error::ClientMessageIdReused`], [`Error::BadInput`], [`Error::Unavailable`].
+    /// [`Error::ClientMessageIdReused`], [`Error::TooManyMisses`], [`Error::BadInput`], [`Error::Unavailable`].
     pub async fn send(
         &self,
         sender: Uuid,
@@ -209,7 +241,16 @@ impl Chat {
             None => ClientMessageId::draw(),
         };
         let recipient_id = other_than(sender, recipient)?;
-        self.writer
+        let misses = self.misses.of(sender);
+        if let Some(wait) = misses.wait() {
+            // Strangers and nobody are one answer.
+            let partner = HashSet::from([recipient]);
+            if self.partners_of(sender, &partner).await?.is_empty() {
+                return Err(Error::TooManyMisses(wait));
+            }
+        }
+        let sent = self
+            .writer
             .send(writer::Send {
                 sender,
                 recipient: recipient_id,
@@ -218,7 +259,11 @@ impl Chat {
                 content,
                 client_message_id,
             })
-            .await
+            .await;
+        if let Err(Error::UserNotFound(_)) = &sent {
+            misses.charge(1);
+        }
+        sent
     }
 
     /// Marks one message as read by its recipient. Again, it changes and signals nothing.
@@ -230,7 +275,7 @@ impl Chat {
         let message = message.filter(|message| message.recipient_id == viewer);
         let mut message = message.ok_or(Error::MessageNotFound)?;
         if message.read_at.is_some() {
-            return self.with_users(message).await;
+            return self.with_users(viewer, message).await;
         }
         let read = self
             .writer
@@ -246,11 +291,12 @@ impl Chat {
             .await?;
         if let Some(read_at) = read.at.get(&id.seq) {
             message.read_at = Some(*read_at);
-            return self.with_users(message).await;
+            return self.with_users(viewer, message).await;
         }
         // Somebody else was faster, or an attempt of ours whose COMMIT got no answer.
         let read = self.visible(viewer, id).await?;
-        self.with_users(read.ok_or(Error::MessageNotFound)?).await
+        self.with_users(viewer, read.ok_or(Error::MessageNotFound)?)
+            .await
     }
 
     /// Marks every message from `partner` up to and with `up_to` (the last one there is now, where absent) as read by
@@ -271,12 +317,10 @@ impl Chat {
             return Err(Error::MessageNotFound);
         }
         let side = entity::conversation_partner::Entity::find_by_id((viewer, partner_id))
-            .one(&self.store.read)
+            .one(&self.reader(viewer))
             .await?;
         let Some(side) = side else {
-            self.user(partner)
-                .await?
-                .ok_or_else(|| Error::UserNotFound(partner.to_owned()))?;
+            self.must_exist(viewer, partner).await?;
             return up_to.map_or(Ok(0), |_| Err(Error::MessageNotFound));
         };
         let end = match up_to {
@@ -312,7 +356,7 @@ impl Chat {
     /// [`Error::Unavailable`].
     pub async fn message(&self, viewer: Uuid, id: MessageId) -> Result<Option<Message>, Error> {
         match self.visible(viewer, id).await? {
-            Some(message) => Ok(Some(self.with_users(message).await?)),
+            Some(message) => Ok(Some(self.with_users(viewer, message).await?)),
             None => Ok(None),
         }
     }
@@ -327,11 +371,11 @@ impl Chat {
         ids: &HashSet<MessageId>,
     ) -> Result<HashMap<MessageId, Message>, Error> {
         let ids: Vec<_> = ids.iter().copied().collect();
-        let found = query::messages(&self.store.read, viewer, &ids).await?;
+        let found = query::messages(&self.reader(viewer), viewer, &ids).await?;
         let people = found
             .values()
             .flat_map(|it| [it.sender_id, it.recipient_id]);
-        let people = self.people(people).await?;
+        let people = self.people(viewer, people).await?;
         let found = found.into_iter();
         found
             .map(|(id, message)| Ok((id, Message::join(message, &people)?)))
@@ -343,7 +387,9 @@ impl Chat {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn unread_count(&self, viewer: Uuid) -> Result<i64, Error> {
-        Ok(query::inbox(&self.store.read, viewer).await?.unread_count)
+        Ok(query::inbox(&self.reader(viewer), viewer)
+            .await?
+            .unread_count)
     }
 
     /// The inboxes and sides of several (viewer, partner) pairs, in one statement.
@@ -367,25 +413,40 @@ impl Chat {
         if let Some(found) = side.and_then(|side| side.partner) {
             return Ok(Some(found));
         }
-        match self.user(partner).await? {
-            Some(_) => Ok(None),
-            None => Err(Error::UserNotFound(partner.to_owned())),
+        self.must_exist(viewer, partner).await?;
+        Ok(None)
+    }
+
+    /// Rejects a partner who does not exist, where that is for anyone to know.
+    async fn must_exist(&self, viewer: Uuid, partner: &str) -> Result<(), Error> {
+        if self.limits.lookup == UserLookup::Anyone && self.user(viewer, partner).await?.is_none() {
+            return Err(Error::UserNotFound(partner.to_owned()));
         }
+        Ok(())
     }
 
     /// Who these users are; those that are not stored are left out.
-    async fn people(&self, ids: impl IntoIterator<Item = Uuid>) -> Result<Users, Error> {
-        Ok(self.store.people.load(&self.store.read, ids).await?)
+    async fn people(
+        &self,
+        viewer: Uuid,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Users, Error> {
+        Ok(self.store.people.load(&self.reader(viewer), ids).await?)
+    }
+
+    /// The connections that read, in this user's turn.
+    fn reader(&self, viewer: Uuid) -> Reader {
+        self.store.read.for_user(viewer)
     }
 
     async fn visible(&self, viewer: Uuid, id: MessageId) -> Result<Option<message::Model>, Error> {
         let find = message::Entity::visible_to(viewer);
-        Ok(id.filter(find).one(&self.store.read).await?)
+        Ok(id.filter(find).one(&self.reader(viewer)).await?)
     }
 
-    async fn with_users(&self, message: message::Model) -> Result<Message, Error> {
+    async fn with_users(&self, viewer: Uuid, message: message::Model) -> Result<Message, Error> {
         let people = [message.sender_id, message.recipient_id];
-        Message::join(message, &self.people(people).await?)
+        Message::join(message, &self.people(viewer, people).await?)
     }
 }
 

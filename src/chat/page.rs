@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, LastMessages, List, Message, PageCursor, Partner, conversation_id, other_than,
+    Chat, Error, LastMessages, List, Message, PageCursor, Partner, UserLookup, conversation_id,
+    other_than,
     query::{self, Conversation},
     writer,
 };
@@ -69,7 +70,7 @@ impl Chat {
         page: &ConversationPage,
     ) -> Result<Page<Message>, Error> {
         let (conversation, after) = self.resolve(viewer, page).await?;
-        self.page_of(&conversation, page, after).await
+        self.page_of(viewer, &conversation, page, after).await
     }
 
     /// The same page, after every message in it that was sent to `viewer` was marked as read; only those, and each once.
@@ -82,7 +83,7 @@ impl Chat {
         page: &ConversationPage,
     ) -> Result<Page<Message>, Error> {
         let (conversation, after) = self.resolve(viewer, page).await?;
-        let mut shown = self.page_of(&conversation, page, after).await?;
+        let mut shown = self.page_of(viewer, &conversation, page, after).await?;
         let unread = shown.rows.iter().filter_map(|(_, message)| {
             let is_unread = message.recipient.id == viewer && message.read_at.is_none();
             is_unread.then_some((message.id.seq, message.sender.id))
@@ -105,7 +106,8 @@ impl Chat {
         let begin = shown.rows.first().map(|(cursor, _)| cursor.place);
         let before = begin.map(|seq| if page.reversed { seq + 1 } else { seq - 1 });
         let limit = shown.rows.len() as u64;
-        let read = conversation.messages(&self.store.read, before, page.reversed, limit);
+        let reader = self.reader(viewer);
+        let read = conversation.messages(&reader, before, page.reversed, limit);
         for ((_, message), read) in shown.rows.iter_mut().zip(read.await?) {
             *message = read;
         }
@@ -114,12 +116,14 @@ impl Chat {
 
     async fn page_of(
         &self,
+        viewer: Uuid,
         conversation: &Conversation,
         page: &ConversationPage,
         after: Option<i64>,
     ) -> Result<Page<Message>, Error> {
         let limit = page.size.0 + 1;
-        let rows = conversation.messages(&self.store.read, after, page.reversed, limit);
+        let reader = self.reader(viewer);
+        let rows = conversation.messages(&reader, after, page.reversed, limit);
         Ok(Page::of(
             rows.await?,
             page.size,
@@ -144,11 +148,17 @@ impl Chat {
         let partner = other_than(viewer, &page.partner)?;
         let id = conversation_id(viewer, partner);
         let after = parse_after(page.after.as_deref(), List::Conversation, id)?;
-        let users = self.people([viewer, partner]).await?;
+        let users = self.people(viewer, [viewer, partner]).await?;
+        let viewer = users.get(viewer)?;
         let partner = users.find(partner);
         let partner = partner.filter(|user| user.subject == page.partner);
-        let partner = partner.ok_or_else(|| Error::UserNotFound(page.partner.clone()))?;
-        let people = [users.get(viewer)?, partner];
+        let partner = match (partner, self.limits.lookup) {
+            (Some(partner), _) => partner,
+            // A conversation with nobody is as empty as one with a stranger.
+            (None, UserLookup::Partners) => viewer.clone(),
+            (None, UserLookup::Anyone) => return Err(Error::UserNotFound(page.partner.clone())),
+        };
+        let people = [viewer, partner];
         Ok((Conversation { id, people }, after))
     }
 

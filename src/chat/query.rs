@@ -30,8 +30,8 @@ pub struct Message {
     pub sender: Arc<user::Model>,
     /// Whom it was sent to.
     pub recipient: Arc<user::Model>,
-    /// The text.
-    pub content: String,
+    /// The text; nothing where it was left out, because nobody asked for it.
+    pub(super) content: Option<String>,
     /// When it was stored, in milliseconds since 1970.
     pub sent_at: i64,
     /// When its recipient first read it; nothing while unread.
@@ -41,10 +41,23 @@ pub struct Message {
 }
 
 impl Message {
+    /// The text.
+    ///
+    /// # Panics
+    /// Where it was left out.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        let content = self.content.as_deref();
+        content.expect("contents are read where they are selected")
+    }
+
     /// `<sender's username>: <content>`.
+    ///
+    /// # Panics
+    /// Where the content was left out.
     #[must_use]
     pub fn formatted(&self) -> String {
-        format!("{}: {}", self.sender.username, self.content)
+        format!("{}: {}", self.sender.username, self.content())
     }
 
     /// The sender's own id for this message, to the sender; nothing to everyone else, and where none was given.
@@ -63,7 +76,7 @@ impl Message {
             id: MessageId::of(&row),
             sender: users.get(row.sender_id)?,
             recipient: users.get(row.recipient_id)?,
-            content: row.content,
+            content: Some(row.content),
             sent_at: row.sent_at,
             read_at: row.read_at,
             client_message_id: Some(row.client_message_id),
@@ -97,6 +110,28 @@ impl Users {
         Ok(users.into_iter().map(Arc::new).collect())
     }
 
+    /// Those of these who are `viewer`, or have exchanged a message with `viewer`. Strangers are left out by the database: they
+    /// take no longer than those who do not exist.
+    pub(super) async fn load_partners(
+        db: &Reader,
+        viewer: Uuid,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Self, DbErr> {
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let sql = format!(
+            "SELECT {} FROM {{rows}} JOIN \"user\" u ON u.id = r.id \
+             WHERE u.id = r.viewer_id OR EXISTS (SELECT 1 FROM conversation_partner p \
+             WHERE p.user_id = r.viewer_id AND p.partner_id = r.id)",
+            columns::<user::Entity>("u", "")
+        );
+        let statement = Rows::default()
+            .uuids("viewer_id", ids.iter().map(|_| viewer))
+            .uuids("id", ids)
+            .statement(db.get_database_backend(), &sql);
+        let users = user::Entity::find().from_raw_sql(statement).all(db).await?;
+        Ok(users.into_iter().map(Arc::new).collect())
+    }
+
     pub(super) fn insert(&mut self, user: Arc<user::Model>) {
         self.0.insert(user.id, user);
     }
@@ -104,6 +139,10 @@ impl Users {
     pub(super) fn get(&self, id: Uuid) -> Result<Arc<user::Model>, Error> {
         let user = self.find(id);
         user.ok_or_else(|| Error::internal("a message names a user that is not stored"))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn find(&self, id: Uuid) -> Option<Arc<user::Model>> {
@@ -207,7 +246,7 @@ impl Conversation {
             },
             sender: sender.clone(),
             recipient: recipient.clone(),
-            content: row.try_get_by_index(2)?,
+            content: Some(row.try_get_by_index(2)?),
             sent_at: row.try_get_by_index(3)?,
             read_at: row.try_get_by_index(4)?,
             client_message_id: row.try_get_by_index(5)?,
@@ -222,7 +261,7 @@ pub(super) async fn unread(
     after: i64,
     limit: u64,
 ) -> Result<Vec<(i64, Message)>, Error> {
-    let db = &store.read;
+    let db = &store.read.for_user(viewer);
     let statement = Statement::from_sql_and_values(
         db.get_database_backend(),
         "SELECT recipient_position, conversation_id, seq, sender_id, content, sent_at FROM message \
@@ -247,7 +286,7 @@ pub(super) async fn unread(
             },
             sender: users.get(sender)?,
             recipient: recipient.clone(),
-            content: row.try_get_by_index(4)?,
+            content: Some(row.try_get_by_index(4)?),
             sent_at: row.try_get_by_index(5)?,
             read_at: None,
             client_message_id: None,
@@ -388,7 +427,9 @@ pub(super) async fn sides(
     store: &Store,
     pairs: &[(Uuid, Uuid)],
 ) -> Result<HashMap<(Uuid, Uuid), Side>, Error> {
-    let db = &store.read;
+    // Of one viewer, though each pair names its own.
+    let viewer = pairs.first().map_or(Uuid::nil(), |(viewer, _)| *viewer);
+    let db = &store.read.for_user(viewer);
     let sql = format!(
         "SELECT r.viewer_id, r.partner_id, i.unread_count, {}, {} FROM {{rows}} \
          JOIN inbox i ON i.user_id = r.viewer_id \
@@ -431,7 +472,7 @@ pub(super) async fn partners(
     limit: u64,
     last_messages: LastMessages,
 ) -> Result<Vec<Partner>, Error> {
-    let db = &store.read;
+    let db = &store.read.for_user(viewer);
     let of_side = SideRow::COLUMNS;
     let (shown, joined) = match last_messages {
         LastMessages::Shown => (

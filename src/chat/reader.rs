@@ -1,6 +1,7 @@
 //! The connections that read, and what pools of connections have in common.
 
 use std::{
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -10,7 +11,14 @@ use sea_orm::{
     RuntimeErr, Statement, TransactionTrait as _,
 };
 
-use super::{error::Trouble, primary::Primary};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    error::{Trouble, busy},
+    fair::FairQueue,
+    primary::Primary,
+};
 use crate::observe::Metrics;
 
 /// How long connections may take to close.
@@ -46,14 +54,28 @@ pub(super) async fn close(db: DatabaseConnection) {
     }
 }
 
-/// The connections that read. A statement that gets no answer in time fails as if the database were away: a server that
-/// hangs must not take ours with it.
+/// The connections that read, for one user's statements. Cheap to clone.
+///
+/// A statement runs in a task of its own, to its end or its timeout, whoever polls for its answer: a client that stops reading,
+/// or hangs up, never keeps a connection. A statement that gets no answer in time fails as if the database were unavailable.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
+    pub(super) shared: Arc<Shared>,
+    /// Whose statements: where there are more than connections, users take turns. Nil for the server's own.
+    user: Uuid,
+}
+
+/// What the readers of all users share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) backend: DbBackend,
-    /// The most connections in its pool.
+    /// The most connections that run statements.
     pub(super) connections: u32,
+    pub(super) queue: FairQueue,
+    /// How long a statement waits for a connection.
+    pub(super) acquire_timeout: Duration,
+    /// How long it may take then.
     pub(super) patience: Duration,
     pub(super) primary: Option<Primary>,
     pub(super) pooled: bool,
@@ -63,39 +85,88 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
-    /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
-    async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, DbErr>
-    where
-        F: Future<Output = Result<T, DbErr>>,
-    {
-        let answer = async {
-            for _ in 0..self.connections {
-                match ask().await {
-                    Err(error @ (DbErr::Query(_) | DbErr::Exec(_)))
-                        if matches!(Trouble::of(&error), Trouble::Away | Trouble::Conflict) =>
-                    {
-                        note::<()>(self.primary.as_ref(), &Err(error));
-                    }
-                    // They were replaced while this one waited.
-                    Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)) => {}
-                    answer => return answer,
-                }
-            }
-            ask().await
-        };
-        self.in_time(answer).await
+    pub(super) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            user: Uuid::nil(),
+        }
     }
 
-    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    /// The same connections, in this user's turn.
+    pub(super) fn for_user(&self, user: Uuid) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            user,
+        }
+    }
+
+    async fn run<T, F>(
+        &self,
+        ask: impl Fn(DatabaseConnection) -> F + Send + Sync + 'static,
+    ) -> Result<T, DbErr>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
+        let (shared, user) = (self.shared.clone(), self.user);
+        let run = async move { shared.run(user, ask).await };
+        match tokio::spawn(run.in_current_span()).await {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
+            },
+        }
+    }
+}
+
+impl Shared {
+    async fn run<T, F>(
+        &self,
+        user: Uuid,
+        ask: impl Fn(DatabaseConnection) -> F + Sync,
+    ) -> Result<T, DbErr>
+    where
+        F: Future<Output = Result<T, DbErr>> + Send,
+    {
         present(self.primary.as_ref())?;
         let began = Instant::now();
-        let answer = in_time(self.primary.as_ref(), self.patience, answer).await;
+        let permit = tokio::time::timeout(self.acquire_timeout, self.queue.acquire(user)).await;
+        let answer = match permit {
+            Ok(_permit) => {
+                let answer = self.retry(ask);
+                in_time(self.primary.as_ref(), self.patience, answer).await
+            }
+            // The connections are there, and in use: no reason to look for another primary.
+            Err(_) => Err(busy()),
+        };
         self.metrics.read(began.elapsed());
         if answer.is_ok() {
             *self.answered() = Some(Instant::now());
         }
         answer
+    }
+
+    /// Asks again over another connection where one turns out to be dead: after a restart of the database every one in the
+    /// pool is, and none of that is the caller's to know. Without a connection to be had it fails at once.
+    async fn retry<T, F>(&self, ask: impl Fn(DatabaseConnection) -> F) -> Result<T, DbErr>
+    where
+        F: Future<Output = Result<T, DbErr>>,
+    {
+        for _ in 0..self.connections {
+            match ask(self.pool.get()).await {
+                Err(error @ (DbErr::Query(_) | DbErr::Exec(_)))
+                    if matches!(Trouble::of(&error), Trouble::Away | Trouble::Conflict) =>
+                {
+                    note::<()>(self.primary.as_ref(), &Err(error));
+                }
+                // They were replaced while this one waited.
+                Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)) => {}
+                answer => return answer,
+            }
+        }
+        ask(self.pool.get()).await
     }
 
     /// Whether the database answered within the time that a statement may take.
@@ -107,50 +178,63 @@ impl Reader {
     fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The driver prepares a statement by one message and runs it by another. A pooler may send these to two connections,
-    /// and keeps them together within a transaction only.
-    async fn query_all_pooled(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let tx = self.pool.get().begin().await?;
-        let sql = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY";
-        let sql = format!("{sql}{}", forget_prepared(self.pooled));
-        tx.execute_unprepared(&sql).await?;
-        let rows = tx.query_all_raw(statement).await?;
-        tx.commit().await?;
-        Ok(rows)
-    }
+/// The driver prepares a statement by one message and runs it by another. A pooler may send these to two connections,
+/// and keeps them together within a transaction only.
+async fn query_all_pooled(
+    db: DatabaseConnection,
+    statement: Statement,
+) -> Result<Vec<QueryResult>, DbErr> {
+    let tx = db.begin().await?;
+    let sql = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY";
+    let sql = format!("{sql}{}", forget_prepared(true));
+    tx.execute_unprepared(&sql).await?;
+    let rows = tx.query_all_raw(statement).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 #[async_trait::async_trait]
 impl ConnectionTrait for Reader {
     fn get_database_backend(&self) -> DbBackend {
-        self.backend
+        self.shared.backend
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.in_time(self.pool.get().execute_raw(statement)).await
+        self.run(move |db| {
+            let statement = statement.clone();
+            async move { db.execute_raw(statement).await }
+        })
+        .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.in_time(self.pool.get().execute_unprepared(sql)).await
+        let sql: Arc<str> = sql.into();
+        self.run(move |db| {
+            let sql = sql.clone();
+            async move { db.execute_unprepared(&sql).await }
+        })
+        .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        if self.pooled {
-            return Ok(self.query_all_raw(statement).await?.into_iter().next());
-        }
-        self.persist(async || self.pool.get().query_one_raw(statement.clone()).await)
-            .await
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        if self.pooled {
-            return self
-                .persist(|| self.query_all_pooled(statement.clone()))
-                .await;
-        }
-        self.persist(async || self.pool.get().query_all_raw(statement.clone()).await)
-            .await
+        let pooled = self.shared.pooled;
+        self.run(move |db| {
+            let statement = statement.clone();
+            async move {
+                if pooled {
+                    query_all_pooled(db, statement).await
+                } else {
+                    db.query_all_raw(statement).await
+                }
+            }
+        })
+        .await
     }
 }
 

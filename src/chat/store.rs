@@ -20,9 +20,10 @@ use sea_orm::{
 use super::{
     checkpoint::Written,
     error::Trouble,
+    fair::FairQueue,
     people::People,
     primary::Primary,
-    reader::{Pool, Reader, close, forget_prepared, in_time, note, present},
+    reader::{self, Pool, Reader, close, forget_prepared, in_time, note, present},
     url::DatabaseUrl,
 };
 use crate::observe::{self, Metrics};
@@ -130,6 +131,7 @@ impl Store {
     pub async fn open(options: &StoreOptions) -> Result<Self, DbErr> {
         let backend = options.url.backend();
         let mut options = options.clone();
+        let connections = options.readers;
         let primary = if backend == DbBackend::Sqlite {
             prepare_file(&options.url)?;
             // Before anything is written: a file of another application is left as it is.
@@ -157,16 +159,18 @@ impl Store {
         let write = Self::connect(&options, primary.as_ref(), host, false).await?;
         let read = Self::connect(&options, primary.as_ref(), host, true).await?;
         Ok(Self {
-            read: Reader {
+            read: Reader::new(reader::Shared {
                 pool: Pool::new(read),
                 backend,
-                connections: options.readers,
+                connections,
+                queue: FairQueue::new(connections),
+                acquire_timeout: options.acquire_timeout,
                 patience: options.read_timeout,
                 primary: primary.clone(),
                 pooled: options.pooled,
                 answered: Arc::default(),
                 metrics: Metrics::default(),
-            },
+            }),
             write: Pool::new(write),
             backend,
             written: Written::default(),
@@ -181,7 +185,10 @@ impl Store {
     #[must_use]
     pub fn counted_by(mut self, metrics: &Metrics) -> Self {
         self.metrics = metrics.clone();
-        self.read.metrics = metrics.clone();
+        self.read = Reader::new(reader::Shared {
+            metrics: metrics.clone(),
+            ..(*self.read.shared).clone()
+        });
         self
     }
 
@@ -189,7 +196,7 @@ impl Store {
     #[must_use]
     pub fn pools(&self) -> Vec<observe::Pool> {
         let pools = [
-            ("read", &self.read.pool, self.options.readers),
+            ("read", &self.read.shared.pool, self.options.readers),
             ("write", &self.write, self.options.writers),
         ];
         let count = |(role, pool, most): (_, &Pool, _)| {
@@ -222,7 +229,7 @@ impl Store {
                 continue;
             }
             (at, renewed) = (host, Instant::now());
-            for (pool, read_only) in [(&self.write, false), (&self.read.pool, true)] {
+            for (pool, read_only) in [(&self.write, false), (&self.read.shared.pool, true)] {
                 match Self::connect(&self.options, Some(primary), host, read_only).await {
                     Ok(db) => pool.replace(db),
                     Err(error) => tracing::error!(%error, "the connections are not replaced"),
@@ -241,11 +248,10 @@ impl Store {
         self.primary.as_ref().is_some_and(Primary::is_away)
     }
 
-    /// Whether every connection that reads is in use, of a database that answered just now: a connection that is being opened, or
-    /// waits for one that hangs, is in use too.
+    /// Whether every connection that reads is in use, of a database that answered just now.
     pub(super) fn is_busy(&self) -> bool {
-        let busy = |pool: &observe::Pool| pool.role == "read" && pool.in_use >= pool.most as usize;
-        !self.is_away() && self.read.answered_lately() && self.pools().iter().any(busy)
+        let read = &self.read.shared;
+        !self.is_away() && read.answered_lately() && read.queue.is_full()
     }
 
     /// Has the primary looked for: something went wrong that may be its absence.
@@ -477,7 +483,13 @@ impl Store {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
                 ..TransactionOptions::default()
             };
-            return self.read.pool.get().begin_with_options(options).await;
+            return self
+                .read
+                .shared
+                .pool
+                .get()
+                .begin_with_options(options)
+                .await;
         }
         let tx = self.write.get().begin().await?;
         let sql = format!(
@@ -490,7 +502,7 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(self) {
-        for pool in [self.read.pool, self.write] {
+        for pool in [&self.read.shared.pool, &self.write] {
             close(pool.get()).await;
         }
     }

@@ -100,7 +100,8 @@ impl Subject {
     }
 }
 
-/// The name that is shown for a user: 1 to 255 bytes, free of NUL.
+/// The name that is shown for a user: 1 to 255 bytes, free of control characters and of those that change the direction of
+/// text, by which a name could pass for another, or change the lines around it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Username(String);
 
@@ -109,7 +110,30 @@ impl Username {
     /// [`Error::BadInput`] where it is not of that form.
     pub fn parse(text: String) -> Result<Self, Error> {
         check_name("a username", &text)?;
+        if let Some(character) = text.chars().find(|c| is_deceptive(*c)) {
+            return Err(Error::BadInput(format!(
+                "a username holds no control characters, and none that change the direction of text: leave U+{:04X} out",
+                u32::from(character)
+            )));
+        }
         Ok(Self(text))
+    }
+
+    /// The name without the characters that it may not hold, and whether there were any.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] where nothing is left, or too much.
+    pub fn strip(mut text: String) -> Result<(Self, bool), Error> {
+        let length = text.len();
+        text.retain(|c| !is_deceptive(c));
+        let stripped = text.len() < length;
+        Ok((Self::parse(text)?, stripped))
+    }
+
+    /// What stands in for the name of a user until one is given: the id, as far as it can be a name.
+    #[must_use]
+    pub fn stand_in(subject: &str) -> Self {
+        Self::strip(subject.to_owned()).map_or_else(|_| Self("?".to_owned()), |(name, _)| name)
     }
 
     /// The text.
@@ -117,6 +141,11 @@ impl Username {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Controls, ends of lines, and embeddings, overrides and isolates of bidirectional text (Unicode, annex 9).
+fn is_deceptive(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 fn check_name(what: &str, text: &str) -> Result<(), Error> {

@@ -18,16 +18,57 @@ use super::{
     user_id,
 };
 
+/// Whom a user may look up by their id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserLookup {
+    /// Everybody who exists.
+    #[default]
+    Anyone,
+    /// Oneself, and whoever one has exchanged a message with: strangers and nobody are one answer.
+    Partners,
+}
+
+/// Who looks somebody up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observer {
+    /// A user.
+    User(Uuid),
+    /// The host application, in the turn of the user for whom it acts; of nobody by itself.
+    Application(Uuid),
+}
+
+impl Observer {
+    /// In whose turn the database is asked.
+    #[must_use]
+    pub fn turn(self) -> Uuid {
+        match self {
+            Self::User(user) | Self::Application(user) => user,
+        }
+    }
+}
+
 /// A name that somebody gives a user, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     /// The name.
     pub username: Username,
-    /// By the clock of whoever gave it, in milliseconds: the newer name stays.
+    /// By the clock of whoever gave it, in milliseconds: the newer name stays. Later than now counts as now.
     pub named_at: i64,
+    /// Whether it had characters that a name may not hold.
+    pub stripped: bool,
 }
 
-/// What the last request of a user told: another one that tells nothing newer needs no look-up.
+impl Naming {
+    /// When the name was given, as it is stored: any time is after [`STAND_IN`], and none is after now.
+    fn stored_at(&self, now: i64) -> i64 {
+        self.named_at.min(now).max(STAND_IN + 1)
+    }
+}
+
+/// When a name was given that only stands in for one.
+const STAND_IN: i64 = 0;
+
+/// What the last request of a user said: another one that says nothing newer needs no look-up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     named_at: i64,
@@ -36,7 +77,7 @@ pub(super) struct Known {
 /// One user to store.
 struct Arrival<'a> {
     subject: &'a Subject,
-    username: &'a str,
+    username: Username,
     named_at: i64,
 }
 
@@ -47,7 +88,8 @@ impl Chat {
     /// [`Error::Unavailable`].
     pub async fn arrive(&self, subject: &Subject, naming: Option<&Naming>) -> Result<Uuid, Error> {
         let id = user_id(subject.as_str());
-        let named_at = naming.map_or(0, |naming| naming.named_at);
+        let now = self.clock.now();
+        let named_at = naming.map_or(STAND_IN, |naming| naming.stored_at(now));
         if self
             .known
             .get(&id)
@@ -56,15 +98,23 @@ impl Chat {
             return Ok(id);
         }
         // Known users are many at a restart: they are looked up by the connections that read, and leave the writer's alone.
-        let stored = query::user(&self.store.read, subject.as_str()).await?;
-        if stored.is_none_or(|user| user.named_at < named_at) {
+        let stored = query::user(&self.reader(id), subject.as_str()).await?;
+        if stored.is_none_or(|user| is_renamed(user.named_at, named_at, now)) {
+            if naming.is_some_and(|naming| naming.stripped) {
+                tracing::warn!(
+                    user = %id,
+                    "a token's name held control characters, or some that change the direction of text: they were left out"
+                );
+            }
             let arrival = Arrival {
                 subject,
-                // The id stands in for a name until one is given.
-                username: naming.map_or(subject.as_str(), |naming| naming.username.as_str()),
+                username: match naming {
+                    Some(naming) => naming.username.clone(),
+                    None => Username::stand_in(subject.as_str()),
+                },
                 named_at,
             };
-            store(&self.store, &[arrival], self.clock.now()).await?;
+            store(&self.store, &[arrival], now).await?;
         }
         self.known.insert(id, Known { named_at });
         Ok(id)
@@ -87,7 +137,7 @@ impl Chat {
             .iter()
             .map(|(subject, username)| Arrival {
                 subject,
-                username: username.as_str(),
+                username: username.clone(),
                 named_at: now,
             })
             .collect();
@@ -100,26 +150,71 @@ impl Chat {
             .collect()
     }
 
-    /// An existing user, by the host application's id.
+    /// An existing user, by the host application's id, looked up for another one.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn user(&self, subject: &str) -> Result<Option<user::Model>, Error> {
-        Ok(query::user(&self.store.read, subject).await?)
+    pub async fn user(&self, viewer: Uuid, subject: &str) -> Result<Option<user::Model>, Error> {
+        Ok(query::user(&self.reader(viewer), subject).await?)
     }
 
-    /// Those of these users that there are, by what the host application calls them: one statement, whatever their number.
+    /// Those of these users that `observer` may look up, by what the host application calls them: one statement, whatever their
+    /// number.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn users(
         &self,
+        observer: Observer,
         subjects: &HashSet<&str>,
     ) -> Result<HashMap<String, Arc<user::Model>>, Error> {
         let ids = subjects.iter().map(|subject| user_id(subject));
-        let found = Users::load(&self.store.read, ids).await?.into_iter();
+        let reader = self.reader(observer.turn());
+        let found = match self.partners_only(observer) {
+            Some(viewer) => Users::load_partners(&reader, viewer, ids).await?,
+            None => Users::load(&reader, ids).await?,
+        };
+        let found = found.into_iter();
+        let found = found.filter(|user| subjects.contains(user.subject.as_str()));
         Ok(found.map(|user| (user.subject.clone(), user)).collect())
     }
+
+    /// A user that `observer` may look up, by the host application's id; nothing for every other id.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn look_up(
+        &self,
+        observer: Observer,
+        subject: &str,
+    ) -> Result<Option<Arc<user::Model>>, Error> {
+        let found = self.users(observer, &HashSet::from([subject])).await;
+        Ok(found?.remove(subject))
+    }
+
+    /// Those of these users with whom `viewer` has exchanged a message.
+    pub(super) async fn partners_of(
+        &self,
+        viewer: Uuid,
+        subjects: &HashSet<&str>,
+    ) -> Result<Users, Error> {
+        let ids = subjects.iter().map(|subject| user_id(subject));
+        Ok(Users::load_partners(&self.reader(viewer), viewer, ids).await?)
+    }
+
+    /// Whose partners alone may be looked up, where that is set.
+    fn partners_only(&self, observer: Observer) -> Option<Uuid> {
+        match (observer, self.limits.lookup) {
+            (Observer::User(viewer), UserLookup::Partners) => Some(viewer),
+            (Observer::User(_), UserLookup::Anyone) | (Observer::Application(_), _) => None,
+        }
+    }
+}
+
+/// Whether a name takes the place of one that was stored: a newer one, and any given one that of a name from the future.
+/// [`insert`] decides so again.
+fn is_renamed(stored_at: i64, named_at: i64, now: i64) -> bool {
+    named_at > stored_at || (named_at > STAND_IN && stored_at > now)
 }
 
 /// How long a user's arrival may take before the database counts as away.
@@ -152,7 +247,7 @@ async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) ->
             "subject",
             by_id.values().map(|a| a.subject.as_str().to_owned()),
         )
-        .texts("username", by_id.values().map(|a| a.username.to_owned()))
+        .texts("username", by_id.values().map(|a| a.username.as_str().to_owned()))
         .integers("named_at", by_id.values().map(|a| a.named_at))
         .integers("created_at", by_id.values().map(|_| now))
         .statement(
@@ -160,7 +255,8 @@ async fn insert(tx: &DatabaseTransaction, arrivals: &[Arrival<'_>], now: i64) ->
             "INSERT INTO \"user\" (id, subject, username, named_at, created_at) \
              SELECT id, subject, username, named_at, created_at FROM {rows} WHERE true ORDER BY id \
              ON CONFLICT (id) DO UPDATE SET username = excluded.username, named_at = excluded.named_at \
-             WHERE excluded.named_at > \"user\".named_at",
+             WHERE excluded.named_at > \"user\".named_at \
+             OR (excluded.named_at > 0 AND \"user\".named_at > excluded.created_at)",
         );
     tx.execute_raw(users).await?;
     let inboxes = Rows::default()

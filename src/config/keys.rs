@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Mistake, defaults, parse_count, parse_seconds, parse_secret};
-use crate::auth::{JwksUrl, KeyError, KeyFile, VerifierOptions};
+use crate::auth::{JwksUrl, KeyError, KeyFile, KeySource, VerifierOptions};
 
 /// Whose tokens are believed: of the secret, the public keys and the JWKS one is needed, and all may be set.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +30,17 @@ pub struct Keys {
     /// Only tokens with this `aud` are believed.
     #[arg(long, env = "JWT_AUDIENCE", value_parser = parse_name)]
     pub jwt_audience: Option<String>,
+    /// By whose keys a token may be the host application's own (`role: "service"`), which may act for every user: `secret`, `public-key`
+    /// and `jwks`, separated by commas, or `none`. An identity provider's JWKS signs its users' tokens too: add it where no user can
+    /// have that role.
+    #[arg(
+        long,
+        env = "SERVICE_TOKENS_FROM",
+        value_delimiter = ',',
+        default_value = "secret,public-key",
+        value_enum
+    )]
+    pub service_tokens_from: Vec<ServiceTokens>,
     /// Seconds until the public keys are read again, files and JWKS.
     #[arg(long, env = "JWT_REFRESH", default_value = "300", value_parser = parse_seconds)]
     pub jwt_refresh: Duration,
@@ -43,8 +54,32 @@ pub struct Keys {
     #[arg(long, env = "JWT_JWKS_LIMIT", default_value_t = 262_144, value_parser = parse_count)]
     pub jwt_jwks_limit: usize,
     /// The most keys with which a token is tried that has no key id (`kid`).
-    #[arg(long, env = "JWT_KEY_TRIES", default_value_t = 8, value_parser = parse_count)]
+    #[arg(long, env = "JWT_KEY_TRIES", default_value_t = 4, value_parser = parse_count)]
     pub jwt_key_tries: usize,
+}
+
+/// Whose tokens may be the host application's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServiceTokens {
+    /// Those of the shared secret.
+    Secret,
+    /// Those of the public keys in files.
+    PublicKey,
+    /// Those of the JWKS.
+    Jwks,
+    /// None.
+    None,
+}
+
+impl ServiceTokens {
+    const fn source(self) -> Option<KeySource> {
+        match self {
+            Self::Secret => Some(KeySource::Secret),
+            Self::PublicKey => Some(KeySource::PublicKey),
+            Self::Jwks => Some(KeySource::Jwks),
+            Self::None => None,
+        }
+    }
 }
 
 impl Keys {
@@ -95,6 +130,11 @@ impl Keys {
             jwks_timeout: self.jwt_jwks_timeout,
             jwks_limit: self.jwt_jwks_limit,
             key_tries: self.jwt_key_tries,
+            service_tokens_from: self
+                .service_tokens_from
+                .iter()
+                .filter_map(|from| from.source())
+                .collect(),
         }
     }
 }

@@ -41,10 +41,11 @@ pub struct Prices {
     // A gateway asks for each once; a screen of an application's has a few hundred at most.
     #[arg(long, env = "ENTITY_LIMIT", default_value_t = 1_000, value_parser = whole(1..=u64::MAX))]
     pub entity_limit: u64,
-    /// The most that an operation may cost: 1 for each field, 10 for each root field, and a list its page size times its item.
-    // Everything that can be asked of 100 messages costs 3,000, of 100 partners 4,200, of both and the unread 10,000 in one
-    // operation; introspection costs 12,700.
-    #[arg(long, env = "COMPLEXITY_LIMIT", default_value_t = 20_000, value_parser = whole(1..=u64::MAX))]
+    /// The most that an operation may cost: 1 for each field, 10 for each root field, 1 for each 250 characters that a content
+    /// may have, and a list its page size times its item.
+    // Everything that can be asked of 100 messages costs 9,000, of 100 partners 10,200, of both and the unread 28,000 in one
+    // operation, under `nodes` and `edges` both; introspection costs 12,700.
+    #[arg(long, env = "COMPLEXITY_LIMIT", default_value_t = 30_000, value_parser = whole(1..=u64::MAX))]
     pub complexity_limit: u64,
 }
 

@@ -9,12 +9,21 @@ pub struct Rates {
     /// The most messages that one user may send in a minute; 0 is no limit.
     #[arg(long, env = "SEND_RATE", default_value_t = 300, value_parser = whole(0..=u32::MAX))]
     pub send_rate: u32,
+    /// With `USER_LOOKUP=partners`, the most messages to users that do not exist that one user may try to send in a minute; beyond it
+    /// sends to strangers are rejected. 0 is no limit.
+    #[arg(long, env = "MISS_RATE", default_value_t = 30, value_parser = whole(0..=u32::MAX))]
+    pub miss_rate: u32,
     /// The most that one user's operations may cost in a minute, by their prices; 0 is no limit.
     #[arg(long, env = "COST_RATE", default_value_t = 300_000, value_parser = whole(0..=u32::MAX))]
     pub cost_rate: u32,
     /// The most sockets and event streams that one user may open in a minute; 0 is no limit.
     #[arg(long, env = "CONNECTION_RATE", default_value_t = 120, value_parser = whole(0..=u32::MAX))]
     pub connection_rate: u32,
+    /// The most bytes of events that one user's subscriptions are sent in a minute, on one server; beyond it events are
+    /// delayed, and none is lost. 0 is no limit.
+    // A tab takes some 500 bytes for each message: this is 2,000 messages a second.
+    #[arg(long, env = "EVENT_RATE", default_value_t = 67_108_864, value_parser = whole(0..=u32::MAX))]
+    pub event_rate: u32,
     /// The most requests without a good token that one address may send in a minute, and sockets that it may open, whose
     /// tokens come later; 0 is no limit.
     #[arg(long, env = "ADDRESS_RATE", default_value_t = 6_000, value_parser = whole(0..=u32::MAX))]

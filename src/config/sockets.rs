@@ -15,6 +15,9 @@ pub struct Sockets {
     /// The most sockets and event streams of one user at one time, on one server.
     #[arg(long, env = "SOCKETS_PER_USER", default_value_t = 50, value_parser = parse_count)]
     pub sockets_per_user: usize,
+    /// The most subscriptions of one user at one time, on one server.
+    #[arg(long, env = "SUBSCRIPTIONS_PER_USER", default_value_t = 200, value_parser = parse_count)]
+    pub subscriptions_per_user: usize,
     /// The most operations that run at one time on one socket.
     #[arg(long, env = "SOCKET_OPERATIONS", default_value_t = 100, value_parser = parse_count)]
     pub socket_operations: usize,

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use super::{Error, ErrorCode};
 use crate::{
     auth::Identity,
-    chat::{self, Chat, Naming, Subject, Username, user_id},
+    chat::{self, Chat, Naming, Observer, Subject, Username, user_id},
 };
 
 /// Who is asking.
@@ -54,7 +54,7 @@ impl Caller {
         match (identity.service, act_as) {
             (true, None) => Ok(Self::Service),
             (true, Some(subject)) => {
-                let user = chat.user(subject).await?;
+                let user = chat.user(user_id(subject), subject).await?;
                 let user = user.ok_or_else(|| chat::Error::UserNotFound(subject.to_owned()))?;
                 Ok(Self::User(Viewer {
                     id: user.id,
@@ -85,26 +85,55 @@ impl Caller {
 
 /// The name that a token gives, where it can be one; the token is good without.
 fn naming(identity: &Identity) -> Option<Naming> {
-    let username = Username::parse(identity.name.clone()?).ok()?;
+    let (username, stripped) = Username::strip(identity.name.clone()?).ok()?;
     Some(Naming {
         username,
         named_at: identity.issued_at.unwrap_or(0).saturating_mul(1_000),
+        stripped,
     })
+}
+
+impl Caller {
+    /// The signed-in user.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`; `FORBIDDEN` for the host application where it acts for nobody.
+    pub(super) fn viewer(&self) -> Result<&Viewer, Error> {
+        match self {
+            Self::User(viewer) => Ok(viewer),
+            Self::Nobody => Err(unauthenticated()),
+            Self::Service => Err(Error::new(
+                ErrorCode::Forbidden,
+                "a service token acts for a user by the header X-Act-As: give the user's id",
+            )),
+        }
+    }
+
+    /// Who looks users up.
+    pub(super) fn observer(&self) -> Observer {
+        match self {
+            Self::User(viewer) if viewer.service => Observer::Application(viewer.id),
+            Self::User(viewer) => Observer::User(viewer.id),
+            Self::Nobody | Self::Service => Observer::Application(Uuid::nil()),
+        }
+    }
 }
 
 /// The signed-in user.
 ///
 /// # Errors
-/// `UNAUTHENTICATED`; `FORBIDDEN` for the host application where it acts for nobody.
+/// As [`Caller::viewer`].
 pub(crate) fn viewer<'a>(ctx: &Context<'a>) -> Result<&'a Viewer, Error> {
-    match ctx.data_unchecked::<Caller>() {
-        Caller::User(viewer) => Ok(viewer),
-        Caller::Nobody => Err(unauthenticated()),
-        Caller::Service => Err(Error::new(
-            ErrorCode::Forbidden,
-            "a service token acts for a user by the header X-Act-As: give the user's id",
-        )),
-    }
+    ctx.data_unchecked::<Caller>().viewer()
+}
+
+/// Who looks users up.
+///
+/// # Errors
+/// `UNAUTHENTICATED`.
+pub(crate) fn observer(ctx: &Context<'_>) -> Result<Observer, Error> {
+    signed_in(ctx)?;
+    Ok(ctx.data_unchecked::<Caller>().observer())
 }
 
 /// Anybody with a token.

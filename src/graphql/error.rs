@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{Enum, ErrorExtensions as _};
 
@@ -33,6 +33,8 @@ pub enum ErrorCode {
     RateLimited,
     /// The operation costs more than the server's limit: ask for less at a time.
     QueryTooComplex,
+    /// The response is larger than the server's limit: ask for less at a time. A mutation in it was carried out.
+    ResponseTooLarge,
     /// No well-formed GraphQL-over-HTTP request (status 400, 404, 405, 406, 413 or 415).
     BadRequest,
     /// The document is not GraphQL.
@@ -68,6 +70,8 @@ pub struct Error {
     pub code: ErrorCode,
     /// For the person who reads it.
     pub message: String,
+    /// How long to wait before the same is asked again.
+    retry_after: Option<Duration>,
     /// For the log.
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -78,6 +82,7 @@ impl Error {
         Self {
             code,
             message: message.into(),
+            retry_after: None,
             cause: None,
         }
     }
@@ -106,11 +111,18 @@ impl From<chat::Error> for Error {
             chat::Error::ClientMessageIdReused => ErrorCode::ClientMessageIdReused,
             chat::Error::BadInput(_) => ErrorCode::BadUserInput,
             chat::Error::CursorExpired => ErrorCode::CursorExpired,
+            chat::Error::TooManyMisses(wait) => {
+                return Self {
+                    retry_after: Some(*wait),
+                    ..Self::new(ErrorCode::RateLimited, message)
+                };
+            }
             chat::Error::Unavailable(_) => ErrorCode::Unavailable,
             chat::Error::Internal(cause) => {
                 return Self {
                     code: ErrorCode::Internal,
                     message,
+                    retry_after: None,
                     cause: Some(cause.clone()),
                 };
             }
@@ -125,6 +137,19 @@ impl From<Error> for async_graphql::Error {
         let client = async_graphql::Error::new(error.message);
         client.extend_with(|_, extensions| {
             extensions.set("code", error.code.name());
+            if let Some(wait) = error.retry_after {
+                extensions.set("retryAfter", wait.as_secs() + 1);
+            }
         })
+    }
+}
+
+impl From<Error> for async_graphql::ServerError {
+    /// Of a whole operation: no place in its document is at fault.
+    fn from(error: Error) -> Self {
+        let error: async_graphql::Error = error.into();
+        let mut error = error.into_server_error(async_graphql::Pos::default());
+        error.locations.clear();
+        error
     }
 }

@@ -20,7 +20,7 @@ use futures_util::try_join;
 
 use super::{
     Error, ErrorCode,
-    caller::{service, signed_in, viewer},
+    caller::{observer, service, viewer},
     message::Message,
     query::Query,
     scalar::SAFE_INTEGER,
@@ -185,7 +185,7 @@ impl Key {
 }
 
 async fn entities(ctx: &Context<'_>, representations: Vec<Any>) -> Result<Vec<Found>, Error> {
-    signed_in(ctx)?;
+    let observer = observer(ctx)?;
     let places = representations.iter().enumerate();
     let keys: Vec<_> = places.map(|(place, any)| Key::parse(any, place)).collect();
     // Each is looked for once, however often it is named.
@@ -205,7 +205,7 @@ async fn entities(ctx: &Context<'_>, representations: Vec<Any>) -> Result<Vec<Fo
             Err(_) => Ok(HashMap::new()),
         }
     };
-    let (users, messages) = try_join!(chat.users(&subjects), messages)?;
+    let (users, messages) = try_join!(chat.users(observer, &subjects), messages)?;
     let entity = |key: &Key| {
         Ok(match key {
             Key::User(subject) => users.get(subject).cloned().map(User).map(Entity::User),

@@ -1,5 +1,4 @@
 use async_graphql::{Context, Description, ID, InputObject, Object};
-use entity::signal::Kind;
 
 use super::{
     Error,
@@ -38,7 +37,7 @@ impl Message {
 
     /// The text, as it was sent: 1 to 4,000 characters (a setting of the server's).
     async fn content(&self) -> &str {
-        &self.0.content
+        self.0.content()
     }
 
     /// When it was stored; never before the conversation's previous message.
@@ -161,10 +160,11 @@ pub(crate) struct SignalOf {
 }
 
 impl SignalOf {
-    pub(crate) fn of(signal: chat::Signal) -> Self {
+    pub(crate) fn of(signal: &chat::Signal) -> Self {
+        let message = chat::Message::clone(&signal.message);
         Self {
             cursor: signal.cursor.to_string(),
-            of: OneMessage::of(signal.cursor.user, signal.message),
+            of: OneMessage::of(signal.cursor.user, message),
         }
     }
 }
@@ -179,19 +179,6 @@ impl From<SignalOf> for MessageRead {
     fn from(signal: SignalOf) -> Self {
         Self(signal)
     }
-}
-
-/// Which kind of signal a subscription's events are made of.
-pub(crate) trait OfKind {
-    const KIND: Kind;
-}
-
-impl OfKind for MessageSent {
-    const KIND: Kind = Kind::Sent;
-}
-
-impl OfKind for MessageRead {
-    const KIND: Kind = Kind::Read;
 }
 
 macro_rules! signal_object {

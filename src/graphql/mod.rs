@@ -6,6 +6,7 @@ mod conversation;
 mod direct;
 mod error;
 mod federation;
+mod json;
 mod message;
 mod mutation;
 mod partner;
@@ -14,13 +15,13 @@ mod scalar;
 mod subscription;
 mod user;
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use async_graphql::{
     ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
     ValidationMode, dataloader::DataLoader, parser::types::ExecutableDocument,
 };
-use futures_util::{Stream, StreamExt as _, stream::BoxStream};
+use futures_util::{StreamExt as _, stream::BoxStream};
 
 pub use self::{
     caller::{Caller, Viewer},
@@ -34,15 +35,36 @@ use self::{
     mutation::Mutation,
     partner::Sides,
     query::Query,
-    subscription::Subscription,
+    subscription::{Begun, Signals, Subscription},
 };
-use crate::chat::{self, Chat, Page};
+use crate::chat::{self, Budgets, Chat, Page};
 
 /// The API over a chat. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
     schema: Executable,
     chat: Chat,
+    /// The most bytes in a response.
+    response_limit: usize,
+    /// For the bytes of events.
+    budgets: Budgets,
+}
+
+/// What bounds the API's responses.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseLimits {
+    /// The most bytes in one.
+    pub bytes: usize,
+    /// The most bytes of events that one user's subscriptions are sent in a minute; 0 is no limit.
+    pub event_bytes: u32,
+}
+
+/// The events of a subscription.
+pub enum Events {
+    /// Each as JSON, or the error that stands in its place because it is too large; up to the error that ends them.
+    Written(BoxStream<'static, Result<Result<String, Error>, ServerError>>),
+    /// Each as a response to complete; one without data is the last.
+    Responses(BoxStream<'static, Response>),
 }
 
 /// Whose root of queries there is.
@@ -73,13 +95,18 @@ struct Prologue {
 impl Api {
     /// The API over `chat`, also for a gateway where it is a `subgraph`.
     #[must_use]
-    pub fn new(chat: Chat, subgraph: bool) -> Self {
+    pub fn new(chat: Chat, subgraph: bool, limits: ResponseLimits) -> Self {
         let schema = if subgraph {
             Executable::Subgraph(finish(subgraph_schema()))
         } else {
             Executable::Alone(finish(schema()))
         };
-        Self { schema, chat }
+        Self {
+            schema,
+            chat,
+            response_limit: limits.bytes,
+            budgets: Budgets::new(limits.event_bytes),
+        }
     }
 
     /// The chat under it.
@@ -95,45 +122,94 @@ impl Api {
         self.schema.execute(request).await
     }
 
-    /// The whole answer to a query for nothing but one page, as JSON, or how that failed; nothing for everything else.
+    /// The whole response to a query for nothing but one page, as JSON, or how that failed; nothing for every other operation.
+    ///
+    /// # Errors
+    /// Where the page cannot be read, the response to complete; `RESPONSE_TOO_LARGE` for the whole of it.
     pub async fn page_as_json(
         &self,
         operation: &Operation,
         caller: &Caller,
-    ) -> Option<Result<Vec<u8>, Response>> {
+    ) -> Option<Result<Result<Vec<u8>, Error>, Response>> {
         let Caller::User(viewer) = caller else {
             return None;
         };
         let page = direct::Page::of(operation)?;
-        Some(page.write(&self.chat, viewer).await)
+        let written = page.write(&self.chat, viewer, self.response_limit).await;
+        Some(written.map(json::JsonWriter::finish))
     }
 
-    /// What a subscription tells of nothing but its events, each as JSON, up to the error that ends it; nothing for every
-    /// other one.
+    /// A response as JSON. One that is too large becomes an error itself.
+    pub async fn encode(&self, response: &mut Response) -> String {
+        match json::encode(response, self.response_limit).await {
+            Ok(text) => text,
+            Err(error) => {
+                *response = Response::from_errors(vec![error.into()]);
+                json::encode_errors(&response.errors)
+            }
+        }
+    }
+
+    /// Errors as a response of their own.
     #[must_use]
-    pub fn events_as_json(
-        &self,
-        operation: &Operation,
-        caller: &Caller,
-        progress: &Progress,
-    ) -> Option<impl Stream<Item = Result<String, ServerError>> + Send + 'static> {
-        let Caller::User(viewer) = caller else {
-            return None;
-        };
-        let events = direct::Events::of(operation)?;
-        Some(events.tell(self.chat.clone(), viewer, progress.clone()))
+    pub fn encode_errors(errors: &[ServerError]) -> String {
+        json::encode_errors(errors)
     }
 
-    /// Runs a subscription; the first response tells where it was refused.
-    pub fn subscribe(
+    /// How far a subscription of the caller's comes, which begins after `start`, or where its argument `after` says.
+    #[must_use]
+    pub fn progress(&self, caller: &Caller, start: Option<String>) -> Progress {
+        Progress::new(start, self.budgets.of(caller.observer().turn()))
+    }
+
+    /// Begins a subscription: once this returns, everything that happens is part of it. `is_whole` tells whether its events
+    /// need no completion.
+    ///
+    /// # Errors
+    /// Where its arguments or its caller are rejected.
+    pub async fn subscribe(
         &self,
         operation: Operation,
         caller: Caller,
         progress: Progress,
-    ) -> impl Stream<Item = Response> + Send + 'static {
-        let request = self.request(operation, caller).data(progress);
-        self.schema
-            .execute_stream(request.data(Prologue::default()))
+        is_whole: bool,
+    ) -> Result<Events, ServerError> {
+        let Some(subscribed) = direct::Subscribed::of(&operation) else {
+            let error = chat::Error::internal("a subscription to nothing passed the gate");
+            return Err(Error::from(error).into());
+        };
+        let wanted = subscribed.wanted.clone();
+        let form = subscribed.events(self.response_limit);
+        let begun = match caller.viewer() {
+            Ok(viewer) => Signals::begin(&self.chat, viewer.id, wanted, progress.clone()).await,
+            Err(error) => Err(error),
+        };
+        let signals = match (begun, &form) {
+            (Ok(signals), _) => signals,
+            (Err(error), Ok(form)) => return Err(form.failed(error)),
+            (Err(error), Err(root)) => return Err(root.failed(error)),
+        };
+        Ok(match form {
+            Ok(form) if is_whole => {
+                let events = signals.stream().map(move |signal| match signal {
+                    Ok(signal) => Ok(form.write(&signal)),
+                    Err(error) => Err(form.failed(error)),
+                });
+                Events::Written(events.boxed())
+            }
+            _ => {
+                let begun: Begun = Mutex::new(Some(signals));
+                let request = self.request(operation, caller).data(progress).data(begun);
+                let request = request.data(Prologue::default());
+                Events::Responses(self.schema.execute_stream(request))
+            }
+        })
+    }
+
+    /// Forgets what is kept of users whose event budgets are full.
+    pub fn forget_full_budgets(&self) {
+        self.budgets.forget_full();
+        self.chat.forget_full_budgets();
     }
 
     fn request(&self, operation: Operation, caller: Caller) -> Request {

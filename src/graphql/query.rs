@@ -4,7 +4,7 @@ use async_graphql::{Context, Description, ID, Interface, Object};
 
 use super::{
     Error, ErrorCode, Prologue,
-    caller::{signed_in, viewer},
+    caller::{observer, signed_in, viewer},
     connection::{ConversationPartnerConnection, MessageConnection, UnreadMessageConnection},
     conversation::ConversationArguments,
     message::Message,
@@ -40,7 +40,10 @@ impl Query {
     /// The signed-in user.
     async fn viewer(&self, ctx: &Context<'_>) -> Root<User> {
         let found = match viewer(ctx) {
-            Ok(viewer) => chat(ctx).user(&viewer.subject).await.map_err(Error::from),
+            Ok(viewer) => {
+                let found = chat(ctx).user(viewer.id, &viewer.subject).await;
+                found.map_err(Error::from)
+            }
             Err(error) => Err(error),
         };
         found
@@ -244,9 +247,8 @@ async fn message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<Mess
 }
 
 async fn user(ctx: &Context<'_>, subject: &str) -> Result<Option<User>, Error> {
-    signed_in(ctx)?;
-    let user = chat(ctx).user(subject).await?;
-    Ok(user.map(|user| User(Arc::new(user))))
+    let observer = observer(ctx)?;
+    Ok(chat(ctx).look_up(observer, subject).await?.map(User))
 }
 
 async fn node(ctx: &Context<'_>, id: &str) -> Result<Option<Node>, Error> {

@@ -5,16 +5,15 @@ use std::{
 };
 
 use async_graphql::{Context, Description, ID, Subscription as GraphqlSubscription};
-use entity::signal::Kind;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use super::{
     Error, ErrorCode,
     caller::viewer,
-    message::{MessageRead, MessageSent, OfKind, SignalOf},
+    message::{MessageRead, MessageSent, SignalOf},
 };
-use crate::chat::{Chat, Signal, SignalCursor, SignalStream};
+use crate::chat::{self, Budget, Chat, Signal, SignalCursor, SignalStream, Subscribe};
 
 /// How long to wait before an absent database is asked for again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -32,77 +31,95 @@ impl Subscription {
     async fn message_sent(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Where to go on: `CURSOR_EXPIRED` where the stream no longer holds it.")]
-        after: Option<String>,
-        #[graphql(desc = "Only the conversation with this partner.")] partner_id: Option<ID>,
+        #[graphql(
+            name = "after",
+            desc = "Where to go on: `CURSOR_EXPIRED` where the stream no longer holds it."
+        )]
+        _after: Option<String>,
+        #[graphql(name = "partnerId", desc = "Only the conversation with this partner.")]
+        _partner_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<MessageSent, Error>>, Error> {
-        listen(ctx, after, partner_id).await
+        events(ctx)
     }
 
     /// Every message sent by or to the viewer that has just been read for the first time.
     async fn message_read(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Where to go on: `CURSOR_EXPIRED` where the stream no longer holds it.")]
-        after: Option<String>,
-        #[graphql(desc = "Only the conversation with this partner.")] partner_id: Option<ID>,
+        #[graphql(
+            name = "after",
+            desc = "Where to go on: `CURSOR_EXPIRED` where the stream no longer holds it."
+        )]
+        _after: Option<String>,
+        #[graphql(name = "partnerId", desc = "Only the conversation with this partner.")]
+        _partner_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<MessageRead, Error>>, Error> {
-        listen(ctx, after, partner_id).await
+        events(ctx)
     }
 }
 
-/// Where a subscription begins and how far it has come: what it told, and what it moved over since because it did not
-/// match, so that a quiet listener's cursor stays young.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<Way>>);
+/// Where a subscription begins and how far it has come: what it sent, and what it moved over since because it did not
+/// match, so that a quiet subscriber's cursor stays young. And what its events are charged to.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    state: Arc<Mutex<State>>,
+    budget: Budget,
+}
 
 #[derive(Debug, Default)]
-struct Way {
+struct State {
     /// Where to begin, whatever `after` says.
     start: Option<String>,
-    /// Where to go on after the event that is being told.
+    /// Where to go on after the event that was sent last.
     event: Option<SignalCursor>,
-    /// Where to go on after everything that was told or did not match; none where it was taken.
+    /// Where to go on after everything that was sent or did not match; none where it was taken.
     reached: Option<SignalCursor>,
 }
 
 impl Progress {
     /// Of a subscription that begins after this cursor; without one where its argument `after` says.
-    #[must_use]
-    pub fn after(start: Option<String>) -> Self {
-        let way = Way {
+    pub(super) fn new(start: Option<String>, budget: Budget) -> Self {
+        let state = State {
             start,
-            ..Way::default()
+            ..State::default()
         };
-        Self(Arc::new(Mutex::new(way)))
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            budget,
+        }
     }
 
     /// The cursor of the event that came last out of the subscription.
     #[must_use]
     pub fn event(&self) -> Option<String> {
-        Some(self.way().event?.to_string())
+        Some(self.state().event?.to_string())
     }
 
     /// The cursor to go on from, where it moved since it was last taken.
     #[must_use]
     pub fn take(&self) -> Option<String> {
-        Some(self.way().reached.take()?.to_string())
+        Some(self.state().reached.take()?.to_string())
+    }
+
+    /// Charges the user for an event of so many bytes.
+    pub fn charge(&self, bytes: usize) {
+        self.budget.charge(bytes);
     }
 
     fn start(&self) -> Option<String> {
-        self.way().start.clone()
+        self.state().start.clone()
     }
 
-    fn tell(&self, cursor: SignalCursor) {
-        self.way().event = Some(cursor);
+    fn sent(&self, cursor: SignalCursor) {
+        self.state().event = Some(cursor);
     }
 
-    fn reach(&self, cursor: SignalCursor) {
-        self.way().reached = Some(cursor);
+    fn reached(&self, cursor: SignalCursor) {
+        self.state().reached = Some(cursor);
     }
 
-    fn way(&self) -> MutexGuard<'_, Way> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,72 +138,57 @@ pub(super) async fn patiently<T, E: Into<Error>, F: Future<Output = Result<T, E>
     }
 }
 
-/// What a subscription is to tell.
-pub(super) struct Wanted {
-    pub(super) kind: Kind,
-    /// Only of the conversation with this partner.
-    pub(super) partner: Option<String>,
-    /// Only what came after this cursor.
-    pub(super) after: Option<String>,
-}
-
-/// A listener, and the signals that it has read but not told.
-pub(super) struct Telling {
+/// The signals of one subscription.
+pub(super) struct Signals {
     stream: SignalStream,
-    untold: VecDeque<Signal>,
+    /// Those that were read and not sent.
+    unsent: VecDeque<Signal>,
     progress: Progress,
 }
 
-async fn listen<T: OfKind + From<SignalOf>>(
+/// The signals of the subscription that is about to run, for its resolver to take.
+pub(super) type Begun = Mutex<Option<Signals>>;
+
+fn events<T: From<SignalOf>>(
     ctx: &Context<'_>,
-    after: Option<String>,
-    partner_id: Option<ID>,
 ) -> Result<impl Stream<Item = Result<T, Error>>, Error> {
-    let wanted = Wanted {
-        kind: T::KIND,
-        partner: partner_id.map(|id| id.0),
-        after,
-    };
-    let chat = ctx.data_unchecked::<Chat>();
-    let progress = ctx.data_unchecked::<Progress>().clone();
-    // Boxed, so that a listener that waits keeps no room for its beginning.
-    let telling = Box::pin(Telling::begin(chat, viewer(ctx)?.id, wanted, progress)).await?;
-    let event = |signal| T::from(SignalOf::of(signal));
-    Ok(telling.signals().map_ok(event))
+    viewer(ctx)?;
+    let begun = ctx.data_unchecked::<Begun>();
+    let begun = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let signals = begun.ok_or_else(|| chat::Error::internal("a subscription began twice"))?;
+    Ok(signals
+        .stream()
+        .map_ok(|signal| T::from(SignalOf::of(&signal))))
 }
 
-impl Telling {
-    /// Registers the listener where its subscription begins.
+impl Signals {
+    /// Takes the position at which the subscription begins.
     ///
     /// # Errors
     /// As [`Chat::subscribe`], whose database is waited for.
     pub(super) async fn begin(
         chat: &Chat,
         viewer: Uuid,
-        wanted: Wanted,
+        mut wanted: Subscribe,
         progress: Progress,
     ) -> Result<Self, Error> {
-        let Wanted {
-            kind,
-            partner,
-            after,
-        } = wanted;
-        let after = progress.start().or(after);
-        let subscribe = || chat.subscribe(viewer, kind, partner.as_deref(), after.as_deref());
+        if let Some(start) = progress.start() {
+            wanted.after = Some(start);
+        }
         Ok(Self {
-            stream: patiently(subscribe).await?,
-            untold: VecDeque::new(),
+            stream: patiently(|| chat.subscribe(viewer, &wanted)).await?,
+            unsent: VecDeque::new(),
             progress,
         })
     }
 
     /// Every signal, up to the error that ends them, which is one of [`SignalStream::next`].
-    pub(super) fn signals(self) -> impl Stream<Item = Result<Signal, Error>> + Send + 'static {
+    pub(super) fn stream(self) -> impl Stream<Item = Result<Signal, Error>> + Send + 'static {
         // Boxed, so that it is moved, and kept room for, as a pointer.
-        stream::unfold(Some(Box::new(self)), async |telling| {
-            let mut telling = telling?;
-            match telling.next().await {
-                Ok(signal) => Some((Ok(signal), Some(telling))),
+        stream::unfold(Some(Box::new(self)), async |signals| {
+            let mut signals = signals?;
+            match signals.next().await {
+                Ok(signal) => Some((Ok(signal), Some(signals))),
                 Err(error) => Some((Err(error), None)),
             }
         })
@@ -194,13 +196,17 @@ impl Telling {
 
     async fn next(&mut self) -> Result<Signal, Error> {
         loop {
-            if let Some(signal) = self.untold.pop_front() {
-                self.progress.tell(signal.cursor);
+            if !self.unsent.is_empty() {
+                // Boxed, so that a subscription that waits for signals keeps no room for it.
+                Box::pin(self.progress.budget.ready()).await;
+            }
+            if let Some(signal) = self.unsent.pop_front() {
+                self.progress.sent(signal.cursor);
                 return Ok(signal);
             }
-            // Asked again, everything before was told: the cursor may be shown.
-            self.progress.reach(self.stream.cursor());
-            self.untold.extend(self.stream.next().await?);
+            // Asked again, everything before was sent: the cursor may be shown.
+            self.progress.reached(self.stream.cursor());
+            self.unsent.extend(self.stream.next().await?);
         }
     }
 }

@@ -25,6 +25,11 @@ impl Address {
         Self::network(client.and_then(|client| parse(client)).unwrap_or(peer))
     }
 
+    /// The peer's own, whatever its requests say.
+    pub(super) fn of_peer(peer: SocketAddr) -> Self {
+        Self::network(peer.ip())
+    }
+
     fn network(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),

@@ -19,7 +19,6 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -56,10 +55,12 @@ pub(super) fn subscribe(
     watch: &mut Watch,
 ) -> Result<Response, Refusal> {
     let permit = server.connect(&caller)?;
+    let subscribed = server.admit_subscription(&caller)?;
     let last = headers.get(LAST_EVENT_ID);
     // What is no text cannot be a cursor either, and is refused like one.
     let last = last.map(|id| id.to_str().unwrap_or("?").to_owned());
-    let progress = Progress::after(last.filter(|id| !id.is_empty()));
+    let last = last.filter(|id| !id.is_empty());
+    let progress = server.api.progress(&caller, last);
     let keep_alive = server.bounds.sockets.keep_alive;
     let mut ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,10 +73,8 @@ pub(super) fn subscribe(
         ticks,
         until: identity.map(request::expiry),
         leaving: false,
-        _permit: permit,
+        _permits: [permit, subscribed],
     };
-    // The first comment shows that the stream stands, before anything happens.
-    let opened = stream::iter([COMMENT.to_owned()]);
     let events = stream::unfold(Some(events), async |events| {
         let mut events = events?;
         match events.next().await? {
@@ -83,7 +82,7 @@ pub(super) fn subscribe(
             Block::Last(text) => Some((text, None)),
         }
     });
-    Ok(stream_of(opened.chain(events)))
+    Ok(stream_of(events))
 }
 
 /// A subscription on its way to one client. Dropped when the client hangs up.
@@ -98,8 +97,8 @@ struct Events {
     until: Option<Instant>,
     /// Whether the server stops.
     leaving: bool,
-    /// One of as many as the caller may have.
-    _permit: Option<Permit>,
+    /// Of as many connections, and as many subscriptions, as the caller may have.
+    _permits: [Option<Permit>; 2],
     watch: Watch,
     _open: Watched,
 }
@@ -115,7 +114,7 @@ impl Events {
         loop {
             let until = self.until;
             tokio::select! {
-                told = self.told.next() => return Some(self.event(told?)),
+                told = self.told.next() => return Some(self.block(told?)),
                 _ = self.ticks.tick() => return Some(Block::Event(self.comment())),
                 () = sleep_until(until) => return None,
                 () = self.server.shutdown.cancelled(), if !self.leaving => {
@@ -127,14 +126,18 @@ impl Events {
         }
     }
 
-    fn event(&mut self, told: Told) -> Block {
+    fn block(&mut self, told: Told) -> Block {
         match told {
-            Told::Next(response) => self.next_event(&to_json(&response)),
-            Told::Written(result) => self.next_event(&result),
+            // The first comment shows that the stream has its position, before anything happens.
+            Told::Started => Block::Event(COMMENT.to_owned()),
+            Told::Next(result, _) => {
+                let id = self.progress.event();
+                Block::Event(next(id.as_deref(), &result))
+            }
             // Over for good: a client that took it for a broken connection would come back for the same.
             Told::Error(errors) => {
                 self.watch.failed(&errors);
-                let errors = next(None, &to_json(&json!({ "errors": errors })));
+                let errors = next(None, &json!({ "errors": errors }).to_string());
                 Block::Last(errors + COMPLETE)
             }
             Told::Complete => {
@@ -142,11 +145,6 @@ impl Events {
                 Block::Last(COMPLETE.to_owned())
             }
         }
-    }
-
-    fn next_event(&self, result: &str) -> Block {
-        let id = self.progress.event();
-        Block::Event(next(id.as_deref(), result))
     }
 
     /// A sign of life. An `id:` without data is no event, and yet the last one that the client knows.
@@ -158,10 +156,6 @@ impl Events {
     }
 }
 
-fn to_json(result: &impl Serialize) -> String {
-    serde_json::to_string(result).expect("answers are JSON")
-}
-
 /// JSON has no line breaks of its own, and neither has a cursor.
 fn next(id: Option<&str>, result: &str) -> String {
     match id {
@@ -171,8 +165,8 @@ fn next(id: Option<&str>, result: &str) -> String {
 }
 
 /// The only result of an operation, and its end.
-pub(super) fn single(result: &impl Serialize) -> Response {
-    stream_of(stream::iter([next(None, &to_json(result)) + COMPLETE]))
+pub(super) fn single(result: &str) -> Response {
+    stream_of(stream::iter([next(None, result) + COMPLETE]))
 }
 
 fn stream_of(blocks: impl futures_util::Stream<Item = String> + Send + 'static) -> Response {

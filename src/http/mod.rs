@@ -15,6 +15,7 @@ mod origin;
 mod page;
 mod params;
 mod permits;
+mod phase;
 mod rates;
 mod request;
 mod run;
@@ -42,11 +43,11 @@ use self::{
     accept::{Accepts, MediaType},
     address::Address,
     documents::Documents,
-    gate::{Gate, Limits, Prepared, Refusal},
+    gate::{Gate, HeavyFields, Limits, Prepared, Refusal},
     origin::AllowedOrigins,
     params::Asked,
     permits::{Permit, Permits},
-    rates::Rates,
+    rates::{Paid, Rates},
     watch::{Arrived, RequestId, Watch},
 };
 pub(crate) use self::{connection::serve, documents::ManifestError};
@@ -54,17 +55,28 @@ use crate::{
     auth::Verifier,
     config::{Bounds, Pages, Serve, TrustedDocuments},
     graphql::{self, Api, Caller},
-    observe::Metrics,
+    observe::{Limit, Metrics},
 };
 
 /// How often full buckets of the rate limits are forgotten.
 const FORGET: Duration = Duration::from_mins(1);
+
+/// Characters of a content that cost 1. A page of 100 messages with everything under `nodes` and `edges` is within the limit.
+const CHARACTERS: usize = 250;
+
+fn heavy_fields(content_limit: usize) -> HeavyFields {
+    HeavyFields {
+        fields: ("Message", &["content", "formatted"]),
+        cost: content_limit.div_ceil(CHARACTERS) as u64,
+    }
+}
 
 fn gate(settings: &Serve) -> Gate {
     let limits = Limits {
         prices: settings.prices.clone(),
         argument_bytes: settings.bounds.body_limit,
         introspection: settings.introspection || settings.pages.has_graphiql(),
+        heavy: heavy_fields(settings.bounds.content_limit),
     };
     let sdl = if settings.federation {
         graphql::executable_subgraph_sdl()
@@ -106,6 +118,7 @@ pub(crate) struct Server {
     /// Whether each operation is logged when it ends.
     request_log: bool,
     permits: Permits,
+    subscriptions: Permits,
     allowed_origins: AllowedOrigins,
     bounds: Bounds,
     /// How many proxies of the operator's own stand before this server.
@@ -138,7 +151,18 @@ impl Server {
             documents,
             gate,
             rates: Rates::new(&settings.rates, &metrics),
-            permits: Permits::new(settings.bounds.sockets.sockets_per_user, &metrics),
+            permits: Permits::new(
+                settings.bounds.sockets.sockets_per_user,
+                "sockets and event streams",
+                Limit::Open,
+                &metrics,
+            ),
+            subscriptions: Permits::new(
+                settings.bounds.sockets.subscriptions_per_user,
+                "subscriptions",
+                Limit::Subscriptions,
+                &metrics,
+            ),
             metrics,
             request_log: settings.observing.request_log,
             allowed_origins: AllowedOrigins::new(settings.bounds.sockets.allowed_origins.clone()),
@@ -156,20 +180,26 @@ impl Server {
         asked: Asked,
         caller: &Caller,
         address: Address,
+        paid: Paid,
         watch: &mut Watch,
     ) -> Result<Prepared, Refusal> {
         let name = asked.document.clone();
         let found = self.documents.find(asked, caller);
         let bytes = found.as_ref().map_or(0, |params| params.query.len());
-        self.rates.admit_document(caller, address, bytes)?;
+        let paid = self.rates.admit_document(caller, address, bytes, paid)?;
         let params = found?;
         let prepared = self.gate.prepare(&params).await?;
         if let Some(name) = name {
             self.documents.keep(&name, &params.query);
         }
         watch.runs(&prepared, self.documents.bind(caller));
-        self.rates.admit(caller, &prepared)?;
+        self.rates.admit(caller, &prepared, paid)?;
         Ok(prepared)
+    }
+
+    /// Lets one more subscription of the caller's run, for as long as the permit is held.
+    fn admit_subscription(&self, caller: &Caller) -> Result<Option<Permit>, Refusal> {
+        self.subscriptions.acquire(caller)
     }
 
     /// Lets one more connection of the caller's stay open, for as long as the permit is held.
@@ -188,6 +218,7 @@ impl Server {
         loop {
             tokio::time::sleep(FORGET).await;
             self.rates.forget_full();
+            self.api.forget_full_budgets();
         }
     }
 

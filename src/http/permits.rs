@@ -1,7 +1,8 @@
-//! How many sockets and event streams each user has open on this server.
+//! How many of a thing each user has at one time on this server: sockets and event streams, and subscriptions.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,31 +18,51 @@ use crate::{
 /// When a user who has too many may try again.
 const AFTER_TOO_MANY: Duration = Duration::from_secs(5);
 
-/// Permits to keep a connection open, so many for each user. Cheap to clone.
+/// So many permits for each user, or each address. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Permits {
+pub(super) struct Permits<K: Eq + Hash = Uuid> {
     most: usize,
-    taken: Arc<Mutex<HashMap<Uuid, usize>>>,
+    /// What they are for.
+    what: &'static str,
+    counted: Limit,
+    taken: Arc<Mutex<HashMap<K, usize>>>,
     metrics: Metrics,
 }
 
-/// Held for as long as the connection is open.
+/// Held for as long as the connection is open, or the subscription runs.
 #[derive(Debug)]
-pub(super) struct Permit {
-    permits: Permits,
-    user: Uuid,
+pub(super) struct Permit<K: Eq + Hash = Uuid> {
+    permits: Permits<K>,
+    key: K,
 }
 
-impl Permits {
-    pub(super) fn new(most: usize, metrics: &Metrics) -> Self {
+impl<K: Clone + Eq + Hash> Permits<K> {
+    pub(super) fn new(most: usize, what: &'static str, counted: Limit, metrics: &Metrics) -> Self {
         Self {
             most,
+            what,
+            counted,
             taken: Arc::default(),
             metrics: metrics.clone(),
         }
     }
 
-    /// A permit for one more connection of the caller's. Whoever is no user cannot listen to anything, and needs none.
+    /// One more permit; nothing where as many as may be are held.
+    pub(super) fn take(&self, key: K) -> Option<Permit<K>> {
+        let mut taken = self.taken();
+        let count = taken.entry(key.clone()).or_insert(0);
+        if *count >= self.most {
+            self.metrics.limited(self.counted);
+            return None;
+        }
+        *count += 1;
+        let permits = self.clone();
+        Some(Permit { permits, key })
+    }
+}
+
+impl Permits {
+    /// One more permit for the caller. Whoever is no user cannot subscribe to anything, and needs none.
     ///
     /// # Errors
     /// `RATE_LIMITED` where the user has as many as may be.
@@ -50,33 +71,29 @@ impl Permits {
             Caller::User(viewer) => viewer.id,
             Caller::Nobody | Caller::Service => return Ok(None),
         };
-        let mut taken = self.taken();
-        let count = taken.entry(user).or_insert(0);
-        if *count >= self.most {
-            self.metrics.limited(Limit::Open);
-            let most = self.most;
-            let message = format!(
-                "at most {most} sockets and event streams of one user: close another first"
-            );
-            return Err(Refusal::new(ErrorCode::RateLimited, message).after(AFTER_TOO_MANY));
-        }
-        *count += 1;
-        let permits = self.clone();
-        Ok(Some(Permit { permits, user }))
+        let permit = self.take(user).ok_or_else(|| {
+            let (most, what) = (self.most, self.what);
+            let message = format!("at most {most} {what} of one user: close another first");
+            Refusal::new(ErrorCode::RateLimited, message).after(AFTER_TOO_MANY)
+        })?;
+        Ok(Some(permit))
     }
+}
 
+impl<K: Eq + Hash> Permits<K> {
     /// A map of numbers cannot be left half changed: a panic elsewhere is no reason to stop.
-    fn taken(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Permit {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.permits.taken().entry(self.user) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+        let mut taken = self.permits.taken();
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
             }
         }
     }

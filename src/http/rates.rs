@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     address::Address,
-    gate::{Prepared, Refusal},
+    gate::{Prepared, ROOT_FIELD, Refusal},
 };
 use crate::{
     config,
@@ -19,8 +19,16 @@ use crate::{
     observe::{self, Metrics},
 };
 
-/// Bytes of a document whose checking counts as one: one more request without a token, or one more point of a price.
-const BYTES: u64 = 1_000;
+/// Bytes whose parsing or checking counts as one: one more request without a token, or one more point of a price.
+const BYTES: usize = 1_000;
+
+/// What was paid for a request so far, in points.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Paid(u64);
+
+fn units(bytes: usize) -> u64 {
+    (bytes / BYTES) as u64
+}
 
 /// A bucket for each user and address. Each starts full, with a minute's worth, and fills evenly.
 pub(super) struct Rates {
@@ -60,28 +68,59 @@ impl Rates {
         }
     }
 
-    /// Takes an operation from its user's buckets. The host application itself, also where it acts for a user, is as
-    /// trusted as the operator, and not held back.
-    pub(super) fn admit(&self, caller: &Caller, operation: &Prepared) -> Result<(), Refusal> {
-        let Some(user) = limited(caller) else {
-            return Ok(());
+    /// Takes so many bytes of a message from its sender's bucket before they are parsed, or from its address's where it has
+    /// no user. Returns how many points were paid.
+    pub(super) fn admit_bytes(
+        &self,
+        caller: &Caller,
+        address: Address,
+        bytes: usize,
+    ) -> Result<Paid, Refusal> {
+        let paid = match caller {
+            // A request without a token was counted when it came.
+            Caller::Nobody => Paid(units(bytes)),
+            Caller::User(_) | Caller::Service => Paid(units(bytes).max(1)),
         };
-        self.cost.take(&user, operation.price)?;
-        self.sends.take(&user, operation.sends)
+        self.take_points(caller, address, paid.0)?;
+        Ok(paid)
     }
 
-    /// Takes a document of so many bytes from its user's bucket before it is checked, or from its address's where it has
-    /// no user: to refuse a document is work too.
+    /// Takes a document of so many bytes before it is checked: a rejected one costs a root field at least.
     pub(super) fn admit_document(
         &self,
         caller: &Caller,
         address: Address,
         bytes: usize,
+        Paid(paid): Paid,
+    ) -> Result<Paid, Refusal> {
+        let points = match caller {
+            Caller::Nobody => units(bytes),
+            Caller::User(_) | Caller::Service => units(bytes).max(ROOT_FIELD),
+        };
+        self.take_points(caller, address, points.saturating_sub(paid))?;
+        Ok(Paid(points.max(paid)))
+    }
+
+    /// Takes an operation from its user's buckets, but for what was paid. The host application itself, also where it acts for
+    /// a user, is as trusted as the operator, and not held back.
+    pub(super) fn admit(
+        &self,
+        caller: &Caller,
+        operation: &Prepared,
+        Paid(paid): Paid,
     ) -> Result<(), Refusal> {
-        let units = bytes as u64 / BYTES;
+        let Some(user) = limited(caller) else {
+            return Ok(());
+        };
+        self.cost
+            .take(&user, operation.price.saturating_sub(paid))?;
+        self.sends.take(&user, operation.sends)
+    }
+
+    fn take_points(&self, caller: &Caller, address: Address, points: u64) -> Result<(), Refusal> {
         match (caller, limited(caller)) {
-            (Caller::Nobody, _) => self.addresses.take(&address, units),
-            (_, Some(user)) => self.cost.take(&user, units.max(1)),
+            (Caller::Nobody, _) => self.addresses.take(&address, points),
+            (_, Some(user)) => self.cost.take(&user, points),
             (_, None) => Ok(()),
         }
     }

@@ -47,8 +47,8 @@ const LINGER_TIMES: usize = 8;
 /// POST: queries and mutations, as JSON.
 pub(super) async fn post(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let asked = read_body(&server, &head.headers, body).await;
-    respond(&server, &head, asked, true).await
+    let body = read_body(&server, &head.headers, body).await;
+    respond(&server, &head, body.map(Sent::Body)).await
 }
 
 /// GET: queries without side effects in the URL, and upgrades to a socket.
@@ -70,9 +70,33 @@ pub(super) async fn get(State(server): State<Arc<Server>>, request: Request) -> 
             }
         };
     }
-    let asked = Asked::from_url(head.uri.query().unwrap_or_default());
-    let asked = asked.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message));
-    respond(&server, &head, asked, false).await
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    respond(&server, &head, Ok(Sent::Url(query))).await
+}
+
+/// The parameters of a request, before they are parsed.
+enum Sent {
+    /// By POST.
+    Body(Bytes),
+    /// By GET.
+    Url(String),
+}
+
+impl Sent {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Body(body) => body.len(),
+            Self::Url(query) => query.len(),
+        }
+    }
+
+    fn parse(&self) -> Result<Asked, Refusal> {
+        let parsed = match self {
+            Self::Body(body) => Asked::from_body(body),
+            Self::Url(query) => Asked::from_url(query),
+        };
+        parsed.map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
+    }
 }
 
 /// Other upgrades, such as to HTTP/2, are offers that a server may pass over.
@@ -90,17 +114,12 @@ pub(super) async fn options() -> Response {
     response
 }
 
-async fn respond(
-    server: &Arc<Server>,
-    head: &Parts,
-    asked: Result<Asked, Refusal>,
-    by_post: bool,
-) -> Response {
+async fn respond(server: &Arc<Server>, head: &Parts, sent: Result<Sent, Refusal>) -> Response {
     let accepts = Accepts::of(&head.headers);
     let arrived = Arrived::of(&head.extensions);
     let id = arrived.id.clone();
     let mut watch = Watch::new(server, arrived);
-    let answered = run(server, head, accepts, asked, by_post, &mut watch).await;
+    let answered = run(server, head, accepts, sent, &mut watch).await;
     let response = answered.unwrap_or_else(|refusal| {
         watch.refused(refusal.code);
         answer::refused(accepts.answer_or_json(), &refusal.known_as(&id))
@@ -113,33 +132,37 @@ async fn run(
     server: &Arc<Server>,
     head: &Parts,
     accepts: Accepts,
-    asked: Result<Asked, Refusal>,
-    by_post: bool,
+    sent: Result<Sent, Refusal>,
     watch: &mut Watch,
 ) -> Result<Response, Refusal> {
     let address = server.address_of(&head.extensions, &head.headers);
-    let asked = if accepts.answer.is_none() && !accepts.events {
+    let sent = if accepts.answer.is_none() && !accepts.events {
         Err(bad_request(
             StatusCode::NOT_ACCEPTABLE,
             "Accept: this server answers with application/graphql-response+json, application/json or text/event-stream",
         ))
     } else {
-        check_single(&head.headers).and(asked)
+        check_single(&head.headers).and(sent)
     };
     // What is no GraphQL request speaks for nobody.
-    if asked.is_err() {
+    if sent.is_err() {
         server.rates.anonymous(address)?;
     }
-    let asked = asked?;
+    let sent = sent?;
     let identity = identity(server, &head.headers, address).await?;
     let caller = arrive(server, &head.headers, identity.as_ref()).await?;
     watch.by(&caller);
-    let prepared = match server.prepare(asked, &caller, address, watch).await {
+    let paid = server.rates.admit_bytes(&caller, address, sent.bytes())?;
+    let by_post = matches!(sent, Sent::Body(_));
+    let asked = sent.parse()?;
+    let prepared = match server.prepare(asked, &caller, address, paid, watch).await {
         Ok(prepared) => prepared,
         // As the protocol of event streams has it, but for what a client may try again.
         Err(refusal) if accepts.events_first && refusal.code != ErrorCode::RateLimited => {
             watch.refused(refusal.code);
-            return Ok(events::single(&refusal.known_as(&watch.id).body()));
+            return Ok(events::single(
+                &refusal.known_as(&watch.id).body().to_string(),
+            ));
         }
         Err(refusal) => return Err(refusal),
     };
@@ -153,12 +176,9 @@ async fn run(
     if prepared.kind != OperationType::Subscription {
         let span = watch.span();
         return Ok(if accepts.events_first {
-            let result = server
-                .run(prepared, caller, &watch.id)
-                .instrument(span)
-                .await;
-            watch.ran(&result);
-            events::single(&result)
+            let body = server.answer(prepared, caller, watch).instrument(span);
+            let body = String::from_utf8(body.await).expect("JSON is UTF-8");
+            events::single(&body)
         } else {
             let body = server
                 .answer(prepared, caller, watch)
@@ -263,7 +283,7 @@ pub(super) fn decode_act_as(bytes: &[u8]) -> Result<String, Refusal> {
     Ok(text.into_owned())
 }
 
-async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Asked, Refusal> {
+async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     // Also what is refused for its type is read before: a client that still writes would not hear the answer.
     let body = receive(server, headers, body).await?;
     if !is_json(headers) {
@@ -272,7 +292,7 @@ async fn read_body(server: &Server, headers: &HeaderMap, body: Body) -> Result<A
             "Content-Type: send the operation as application/json, in UTF-8",
         ));
     }
-    Asked::from_body(&body).map_err(|message| bad_request(StatusCode::BAD_REQUEST, message))
+    Ok(body)
 }
 
 /// The bytes of a body, as many as may be.

@@ -1,64 +1,112 @@
 //! What an operation that the gate let through tells, however its caller is connected.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use apollo_compiler::ast::OperationType;
 use async_graphql::{Response, ServerError};
-use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
+use futures_util::{
+    FutureExt as _, StreamExt as _, future,
+    stream::{self, BoxStream},
+};
 use tracing::Instrument as _;
 
 use super::{
-    Server, answer,
-    gate::{Places, Prepared, Shape},
-    watch::{self, RequestId, Watch},
+    Server,
+    gate::{Prepared, Shape},
+    watch::{self, RequestId, Watch, outcome},
 };
-use crate::graphql::{Caller, Error, Progress};
+use crate::graphql::{Api, Caller, Error, Events, Progress};
 
-/// What an operation tells, one after the other.
+/// What an operation sends, one after the other.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// A result: of a subscription one for each event.
-    Next(Response),
-    /// A result as JSON.
-    Written(String),
-    /// The end of a subscription that was refused, or that broke.
+    /// A subscription has its position: everything that happens from now on is part of it. Nothing is sent for it.
+    Started,
+    /// A result as JSON, and what it came to: of a subscription one for each event.
+    Next(String, Cow<'static, str>),
+    /// The end of a subscription that was rejected, or that broke.
     Error(Vec<ServerError>),
     /// The end.
     Complete,
 }
 
 impl Server {
-    /// What one operation tells, up to `Complete` or `Error`. A subscription starts where `progress` says.
+    /// What one operation sends, up to `Complete` or `Error`. A subscription starts where `progress` says.
     pub(super) fn tell(
         self: &Arc<Self>,
         prepared: Prepared,
         caller: Caller,
         progress: Progress,
         watch: &Watch,
-    ) -> stream::BoxStream<'static, Told> {
-        if prepared.kind == OperationType::Subscription {
-            let id = watch.id.clone();
-            let written = self
-                .api
-                .events_as_json(&prepared.operation, &caller, &progress);
-            let told = if let Some(events) = written.filter(|_| prepared.shape.is_whole()) {
-                written_events(events, prepared.shape.into_places(), id).boxed()
-            } else {
-                let events = self.api.subscribe(prepared.operation, caller, progress);
-                told(events, prepared.shape, id).boxed()
-            };
-            return watch::within(watch.own_span(), told).boxed();
-        }
+    ) -> BoxStream<'static, Told> {
         let (server, id) = (self.clone(), watch.id.clone());
         let span = watch.own_span();
+        if prepared.kind == OperationType::Subscription && prepared.shape.is_run() {
+            // Boxed, so that a subscription that runs keeps no room for its beginning.
+            let begin = server.subscribe(prepared, caller, progress, id).boxed();
+            let told = begin.flatten_stream().boxed();
+            return watch::within(span, told).boxed();
+        }
         // Boxed, so that what runs it is given back once it has run.
-        let response = async move { server.run(prepared, caller, &id).await };
+        let response = async move {
+            let mut response = server.run(prepared, caller, &id).await;
+            let text = server.api.encode(&mut response).await;
+            Told::Next(text, outcome(&response.errors))
+        };
         let response = response.instrument(span).boxed();
-        let next = stream::once(response).map(Told::Next);
+        let next = stream::once(response);
         next.chain(stream::iter([Told::Complete])).boxed()
     }
 
-    /// The answer to a request, as JSON.
+    async fn subscribe(
+        self: Arc<Self>,
+        prepared: Prepared,
+        caller: Caller,
+        progress: Progress,
+        id: RequestId,
+    ) -> BoxStream<'static, Told> {
+        let shape = prepared.shape;
+        let begun = self.api.subscribe(
+            prepared.operation,
+            caller,
+            progress.clone(),
+            shape.is_whole(),
+        );
+        let events = match begun.await {
+            Ok(Events::Written(events)) => {
+                let places = shape.into_places();
+                let told = events.map(move |event| {
+                    let ended = |error| {
+                        let mut errors = vec![error];
+                        places.complete(&mut errors);
+                        id.stamp(&mut errors);
+                        errors
+                    };
+                    match event {
+                        Ok(Ok(text)) => next(&progress, text, &[]),
+                        Ok(Err(error)) => {
+                            let errors = ended(error.into());
+                            next(&progress, Api::encode_errors(&errors), &errors)
+                        }
+                        Err(error) => Told::Error(ended(error)),
+                    }
+                });
+                told.boxed()
+            }
+            Ok(Events::Responses(events)) => {
+                responses(self.api.clone(), events, shape, progress, id)
+            }
+            Err(error) => {
+                let mut errors = vec![error];
+                shape.into_places().complete(&mut errors);
+                id.stamp(&mut errors);
+                stream::iter([Told::Error(errors)]).boxed()
+            }
+        };
+        stream::iter([Told::Started]).chain(events).boxed()
+    }
+
+    /// The response to a request, as JSON.
     pub(super) async fn answer(
         self: &Arc<Self>,
         prepared: Prepared,
@@ -70,11 +118,12 @@ impl Server {
         } else {
             None
         };
-        let response = match written {
-            Some(Ok(answer)) => {
+        let mut response = match written {
+            Some(Ok(Ok(page))) => {
                 watch.ended_well();
-                return answer;
+                return page;
             }
+            Some(Ok(Err(error))) => Response::from_errors(vec![error.into()]),
             Some(Err(mut failed)) => {
                 prepared.shape.complete(&mut failed);
                 watch.id.stamp(&mut failed.errors);
@@ -82,8 +131,9 @@ impl Server {
             }
             None => self.run(prepared, caller, &watch.id).await,
         };
-        watch.ran(&response);
-        answer::to_json(&response)
+        let text = self.api.encode(&mut response).await;
+        watch.ended(outcome(&response.errors));
+        text.into_bytes()
     }
 
     /// Runs a query or a mutation and completes its answer. What changes something is finished also when its client hangs
@@ -111,8 +161,7 @@ impl Server {
             .await;
         finished.unwrap_or_else(|error| {
             let error = Error::from(crate::chat::Error::internal(error.to_string()));
-            let error: async_graphql::Error = error.into();
-            Response::from_errors(vec![error.into_server_error(async_graphql::Pos::default())])
+            Response::from_errors(vec![error.into()])
         })
     }
 
@@ -127,45 +176,42 @@ impl Server {
     }
 }
 
-/// A subscription's events, and the error that ends them.
-fn written_events(
-    events: impl Stream<Item = Result<String, ServerError>> + Send + 'static,
-    places: Places,
-    id: RequestId,
-) -> impl Stream<Item = Told> + Send + 'static {
-    events.map(move |event| match event {
-        Ok(event) => Told::Written(event),
-        Err(error) => {
-            let mut errors = vec![error];
-            places.complete(&mut errors);
-            id.stamp(&mut errors);
-            Told::Error(errors)
-        }
-    })
+/// One event, charged to the user.
+fn next(progress: &Progress, text: String, errors: &[ServerError]) -> Told {
+    progress.charge(text.len());
+    Told::Next(text, outcome(errors))
 }
 
 /// A subscription's events in their shape; one without data is its end.
-fn told(
-    events: impl Stream<Item = Response> + Send + 'static,
+fn responses(
+    api: Api,
+    events: BoxStream<'static, Response>,
     shape: Shape,
+    progress: Progress,
     id: RequestId,
-) -> impl Stream<Item = Told> + Send + 'static {
+) -> BoxStream<'static, Told> {
     let events = events.map(Some).chain(stream::iter([None]));
-    events.scan(false, move |over, event| {
-        let told = match event {
-            _ if *over => None,
-            None => Some(Told::Complete),
-            Some(mut event) => {
-                shape.complete(&mut event);
-                id.stamp(&mut event.errors);
-                *over = !event.errors.is_empty() && event.data == async_graphql::Value::Null;
-                Some(if *over {
-                    Told::Error(event.errors)
-                } else {
-                    Told::Next(event)
-                })
+    let shape = Arc::new(shape);
+    let told = events.then(move |event| {
+        let (api, shape, progress, id) = (api.clone(), shape.clone(), progress.clone(), id.clone());
+        async move {
+            let Some(mut event) = event else {
+                return Told::Complete;
+            };
+            shape.complete(&mut event);
+            id.stamp(&mut event.errors);
+            if !event.errors.is_empty() && event.data == async_graphql::Value::Null {
+                return Told::Error(event.errors);
             }
-        };
-        future::ready(told)
+            let text = api.encode(&mut event).await;
+            next(&progress, text, &event.errors)
+        }
+    });
+    // The error that ends it is the last.
+    told.scan(false, |over, told| {
+        let next = (!*over).then_some(told);
+        *over = matches!(next, Some(Told::Error(_)));
+        future::ready(next)
     })
+    .boxed()
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use apollo_compiler::ast::OperationType;
 use async_graphql::{
-    Response as Result, ServerError, Value,
+    ServerError, Value,
     parser::types::{DocumentOperations, Selection},
 };
 use axum::{
@@ -253,24 +253,13 @@ impl Watch {
         self.outcome = code.name().into();
     }
 
-    /// It was run: `ok` where nothing in it failed.
-    pub(super) fn ran(&mut self, result: &Result) {
-        self.failed(&result.errors);
+    /// What it came to, by its errors: what was sent before may be all there is.
+    pub(super) fn failed(&mut self, errors: &[ServerError]) {
+        self.outcome = outcome(errors);
     }
 
-    /// What was told before may be all there is.
-    pub(super) fn failed(&mut self, errors: &[ServerError]) {
-        self.outcome = match errors.first() {
-            None => "ok".into(),
-            Some(error) => {
-                let code = error.extensions.as_ref().and_then(|e| e.get("code"));
-                match code {
-                    Some(Value::String(code)) => code.clone().into(),
-                    Some(Value::Enum(code)) => code.to_string().into(),
-                    _ => ErrorCode::Internal.name().into(),
-                }
-            }
-        };
+    pub(super) fn ended(&mut self, outcome: Cow<'static, str>) {
+        self.outcome = outcome;
     }
 
     pub(super) fn ended_well(&mut self) {
@@ -321,6 +310,19 @@ impl Drop for Watch {
                 "ended"
             );
         }
+    }
+}
+
+/// `ok`, or the first error's code.
+pub(super) fn outcome(errors: &[ServerError]) -> Cow<'static, str> {
+    let Some(error) = errors.first() else {
+        return "ok".into();
+    };
+    let code = error.extensions.as_ref().and_then(|e| e.get("code"));
+    match code {
+        Some(Value::String(code)) => code.clone().into(),
+        Some(Value::Enum(code)) => code.to_string().into(),
+        _ => ErrorCode::Internal.name().into(),
     }
 }
 

@@ -32,6 +32,8 @@ struct Counted {
     durations: Family<Timed, Histogram, fn() -> Histogram>,
     rate_limited: Family<Limited, Counter>,
     listeners: Family<Listener, Gauge>,
+    open_connections: Gauge,
+    accept_failures: Counter,
     batch: Histogram,
     wait: Histogram,
     transactions: Family<Transaction, Histogram, fn() -> Histogram>,
@@ -139,6 +141,10 @@ pub enum Limit {
     Open,
     /// Operations at one time on one socket.
     Operations,
+    /// Subscriptions of one user at one time.
+    Subscriptions,
+    /// Connections of one address at one time.
+    AddressConnections,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -177,6 +183,8 @@ named!(Limit {
     Addresses => "addresses",
     Open => "open",
     Operations => "operations",
+    Subscriptions => "subscriptions",
+    AddressConnections => "address_connections",
 });
 named!(Listening { Socket => "socket", Stream => "stream" });
 
@@ -218,6 +226,8 @@ impl Default for Counted {
             durations: Family::new_with_constructor(seconds),
             rate_limited: Family::default(),
             listeners: Family::default(),
+            open_connections: Gauge::default(),
+            accept_failures: Counter::default(),
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             wait: seconds(),
             transactions: Family::new_with_constructor(seconds),
@@ -249,6 +259,8 @@ impl Counted {
             "rate_limited", "Operations and connections refused as too many, by the limit", self.rate_limited;
             "listeners", "Sockets and event streams that are open", self.listeners;
             "subscriptions", "Subscriptions that run", off.subscriptions;
+            "connections", "Connections of clients that are open, with sockets and event streams", self.open_connections;
+            "accept_failures", "Connections that could not be accepted, as where no file descriptors are left", self.accept_failures;
             "signal_lag_seconds", "From the time of a signal to its handing to a listener who was there already", self.lag;
             "write_batch_commands", "Commands in a batch", self.batch;
             "write_queue_commands", "Commands that wait for the writer", off.queued;
@@ -283,6 +295,8 @@ impl Counted {
             Limit::Addresses,
             Limit::Open,
             Limit::Operations,
+            Limit::Subscriptions,
+            Limit::AddressConnections,
         ] {
             drop(self.rate_limited.get_or_create(&Limited { limit }));
         }
@@ -332,6 +346,19 @@ impl Metrics {
         let gauge = self.0.listeners.get_or_create_owned(&Listener { kind });
         gauge.inc();
         Watched(gauge)
+    }
+
+    /// A client's connection is open, until this is dropped.
+    #[must_use]
+    pub fn connection(&self) -> Watched {
+        let gauge = self.0.open_connections.clone();
+        gauge.inc();
+        Watched(gauge)
+    }
+
+    /// A connection could not be accepted.
+    pub fn accept_failed(&self) {
+        self.0.accept_failures.inc();
     }
 
     /// The writer took a batch, whose commands waited so long.

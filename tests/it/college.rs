@@ -177,7 +177,8 @@ async fn send_all(
 on_both_databases! {
     async fn real_messages_come_out_as_they_went_in(database: &TestDatabase) {
         // A machine that builds something beside this is slow, not away.
-        let server = TestServer::on(database, &["--connect-timeout", "60", "--write-timeout", "60"]).await;
+        let flags = ["--connect-timeout", "60", "--write-timeout", "60", "--complexity-limit", "1000000"];
+        let server = TestServer::on(database, &flags).await;
         let rows = rows();
         let rows = &rows[..ROWS];
         let users = arrive(&server, rows).await;

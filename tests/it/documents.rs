@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     harness::{Fixture as _, chance::Chance},
-    price::{cashier, price, somebody},
+    price::{CONTENT, cashier, price, somebody},
     support::bombs::many,
 };
 
@@ -149,19 +149,28 @@ fn text(parts: &[Part]) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
+/// What a field costs by itself.
+fn own_cost(text: &str, root: bool) -> u64 {
+    match text {
+        _ if root => 10,
+        text if text.ends_with(": content") => CONTENT,
+        _ => 1,
+    }
+}
+
 /// The price as it is defined, every fragment walked wherever it is spread.
 fn walked(parts: &[Part], fragments: &[(&str, usize, Vec<Part>)], page: u64) -> u64 {
     let prices = parts.iter().map(|part| match part {
         Part::Field {
+            text: own_text,
             root,
             page: own,
             is_list,
             below,
-            ..
         } => {
             let below = walked(below, fragments, own.unwrap_or(page));
             let items = if *is_list { page } else { 1 };
-            (if *root { 10 } else { 1 }) + items * below
+            own_cost(own_text, *root) + items * below
         }
         Part::Inline(_, false, _) | Part::Spread(_, _, _, false) => 0,
         Part::Inline(_, true, below) => walked(below, fragments, page),

@@ -1,11 +1,13 @@
 //! Subscriptions as server-sent events, in the distinct connections mode of graphql-sse.
 
+use directmessages::chat::Clock;
 use serde_json::{Value, json};
 
 use crate::harness::{
     Fixture as _,
     database::{Kind, TestDatabase},
     events::{Block, EventStream},
+    proxy::Proxy,
     server::{TestServer, tokens},
     socket::{Socket, subscription},
     until,
@@ -294,4 +296,53 @@ async fn whoever_hangs_up_makes_room_for_another() {
     .await;
     drop(second);
     server.finish().await;
+}
+
+/// Two servers of one database: one that reaches it slowly, and another.
+async fn slow_and_fast(database: &TestDatabase, proxy: &Proxy) -> (TestServer, TestServer) {
+    let slow = TestServer::at(&proxy.url(database), &[], Clock::system()).await;
+    (slow, TestServer::on(database, &[]).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_after_the_first_comment_is_delivered() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let proxy = Proxy::start().await;
+    let (slow, fast) = slow_and_fast(&database, &proxy).await;
+    let (ann, ben) = (fast.user("ann").await, slow.user("ben").await);
+    proxy.lag(100);
+    let mut stream = EventStream::of(ben.stream(CONTENTS, json!({}), &[]).await);
+    assert_eq!(stream.block().await, Some(Block::Quiet));
+    ann.send(&ben, "hello").await;
+    proxy.heal();
+    ann.send(&ben, "again").await;
+    assert_eq!(
+        stream.contents_until("messageSent", "again").await,
+        ["hello", "again"]
+    );
+    drop(stream);
+    slow.stop().await;
+    fast.stop().await;
+    database.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_after_a_socket_took_the_subscription_is_delivered() {
+    let database = TestDatabase::new(Kind::Postgres).await;
+    let proxy = Proxy::start().await;
+    let (slow, fast) = slow_and_fast(&database, &proxy).await;
+    let (ann, ben) = (fast.user("ann").await, slow.user("ben").await);
+    let mut socket = Socket::of(&ben).await;
+    proxy.lag(100);
+    socket.subscribe("1", CONTENTS, json!({})).await;
+    socket.settle().await;
+    ann.send(&ben, "hello").await;
+    proxy.heal();
+    let event = socket.message().await;
+    let content = &event["payload"]["data"]["messageSent"]["message"]["content"];
+    assert_eq!(content, "hello", "{event}");
+    drop(socket);
+    slow.stop().await;
+    fast.stop().await;
+    database.finish().await;
 }

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    socket::Listener,
-    user::{MESSAGE, User},
-};
+use crate::harness::{socket::Listener, user::User};
 
 /// A value that came with a cursor: the one of the greatest cursor stays.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +70,7 @@ impl Follower {
             .collect();
         let conversations = people.iter().enumerate().map(|(place, partner)| {
             format!(
-                "c{place}: conversation(partnerId: {:?}, limit: 100) {{ nodes {{ {MESSAGE} }} }}\n",
+                "c{place}: conversation(partnerId: {:?}, limit: 100) {{ nodes {{ id sequence content unread }} }}\n",
                 partner.id
             )
         });

@@ -146,6 +146,48 @@ on_both_databases! {
         assert_eq!(name_of(&server.bearer(Some(newer)), "ann").await, "Newer");
     }
 
+    async fn a_name_from_the_future_counts_as_given_now(server: &TestServer) {
+        let seen = async |name: &str, iat: i64| {
+            let claims = json!({ "sub": "ann", "exp": now() + 60, "iat": iat, "name": name });
+            let data = server.bearer(Some(token(&claims))).data("{ viewer { username } }", json!({})).await;
+            data["viewer"]["username"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(seen("In milliseconds", now() * 1_000).await, "In milliseconds");
+        let users = json!({ "users": [{ "id": "ann", "username": "By the host" }] });
+        let data = server.service().data(UPSERT, users).await;
+        assert_eq!(data["upsertUsers"]["users"][0]["username"], "By the host");
+        assert_eq!(seen("Later", now() + 100).await, "Later");
+    }
+
+    async fn a_given_name_beats_one_that_stands_in(server: &TestServer) {
+        let seen = async |claims: Value| {
+            let data = server.bearer(Some(token(&claims))).data("{ viewer { username } }", json!({})).await;
+            data["viewer"]["username"].as_str().unwrap().to_owned()
+        };
+        let exp = now() + 60;
+        assert_eq!(seen(json!({ "sub": "ann", "exp": exp, "iat": now() })).await, "ann");
+        assert_eq!(seen(json!({ "sub": "ann", "exp": exp, "name": "Ann" })).await, "Ann", "without an iat");
+        assert_eq!(seen(json!({ "sub": "ann", "exp": exp })).await, "Ann");
+        assert_eq!(seen(json!({ "sub": "ann", "exp": exp, "iat": 0, "name": "Oldest" })).await, "Ann");
+    }
+
+    async fn a_name_holds_nothing_that_deceives(server: &TestServer) {
+        for username in ["An\nn", "A\u{1b}[31mnn", "\u{202e}nnA", "A\u{2066}nn", "A\u{85}nn", "A\u{2028}nn"] {
+            let users = json!({ "users": [{ "id": "ann", "username": username }] });
+            assert_eq!(server.service().ask(UPSERT, users).await.code(), "BAD_USER_INPUT", "{username:?}");
+            let claims = json!({ "sub": "ann", "exp": now() + 60, "iat": now(), "name": username });
+            let data = server.bearer(Some(token(&claims))).data("{ viewer { username } }", json!({})).await;
+            let stripped: String = username.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+            assert_eq!(data["viewer"]["username"], stripped, "{username:?}");
+        }
+        let odd = "e\u{202e}ve";
+        let nameless = token(&json!({ "sub": odd, "exp": now() + 60 }));
+        let data = server.bearer(Some(nameless)).data("{ viewer { id username } }", json!({})).await;
+        assert_eq!(data["viewer"], json!({ "id": odd, "username": "eve" }));
+        let plain = json!({ "users": [{ "id": "fay", "username": "فاي 🙈 e\u{301}" }] });
+        server.service().data(UPSERT, plain).await;
+    }
+
     async fn a_new_name_shows_at_once_here_and_soon_elsewhere(database: &TestDatabase) {
         let here = TestServer::on(database, &[]).await;
         let there = TestServer::on(database, &["--name-life", "0.5"]).await;

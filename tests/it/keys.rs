@@ -355,3 +355,65 @@ async fn issuer_and_audience_are_checked_with_every_key() {
     is_refused(&server, &signer.token("ann", None), "").await;
     server.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_keys_sign_for_the_host_application_is_a_setting() {
+    let signer = Signer::new("ES256");
+    let jwks = Jwks::start(vec![signer.jwk("one")]).await;
+    let file = signer.file();
+    let file = file.to_str().unwrap();
+    let header = json!({ "alg": "ES256", "kid": "one" });
+    let claims = json!({ "sub": "host", "exp": now() + 60, "role": "service" });
+    let token = signer.sign(&header, &claims);
+    for (flags, is_service) in [
+        (vec!["--jwt-jwks-url", &jwks.url], false),
+        (vec!["--jwt-public-key", file], true),
+        (
+            vec![
+                "--jwt-jwks-url",
+                &jwks.url,
+                "--service-tokens-from",
+                "secret,jwks",
+            ],
+            true,
+        ),
+        (
+            vec!["--jwt-public-key", file, "--service-tokens-from", "none"],
+            false,
+        ),
+    ] {
+        let server = serve(&flags, &AT_ONCE).await;
+        if is_service {
+            let answer = server.bearer(Some(token.clone()));
+            let answer = answer.ask(VIEWER, json!({})).await;
+            assert_eq!(answer.code(), "FORBIDDEN", "{flags:?}: it acts for nobody");
+        } else {
+            is_refused(&server, &token, "SERVICE_TOKENS_FROM").await;
+            assert!(is_believed(&server, &signer.token("ann", Some("one"))).await);
+        }
+        server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_verified_is_believed_as_long_as_its_key() {
+    let (one, two) = (Signer::new("ES384"), Signer::new("ES384"));
+    let jwks = Jwks::start(vec![one.jwk("one")]).await;
+    let refresh = ["--jwt-refresh", "0.05", "--jwt-refresh-least", "0.001"];
+    let server = serve(&["--jwt-jwks-url", &jwks.url], &refresh).await;
+    let header = json!({ "alg": "ES384", "kid": "one" });
+    let token = one.token("ann", Some("one"));
+    let short = one.sign(&header, &json!({ "sub": "ann", "exp": now() + 2 }));
+    for _ in 0..2 {
+        assert!(is_believed(&server, &token).await);
+        assert!(is_believed(&server, &short).await);
+    }
+    until("it has ended", async || !is_believed(&server, &short).await).await;
+    is_refused(&server, &short, "expired").await;
+    jwks.answer(Answer::Keys(vec![two.jwk("two")]));
+    until("its key is gone", async || {
+        !is_believed(&server, &token).await
+    })
+    .await;
+    server.finish().await;
+}

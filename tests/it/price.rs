@@ -23,6 +23,9 @@ const UNLIMITED: [&str; 9] = [
     "--body-limit=1000000",
 ];
 
+/// What a content costs, of 4,000 characters at most.
+pub(crate) const CONTENT: u64 = 16;
+
 /// A server whose every answer tells the price.
 pub(crate) async fn cashier() -> TestServer {
     let flags: Vec<&str> = UNLIMITED
@@ -159,7 +162,7 @@ async fn an_operation_costs_what_its_fields_and_pages_come_to() {
         (
             "{ conversationPartners(first: 4) { nodes { user { id } lastMessage { id content } } } }",
             json!({}),
-            10 + 1 + 4 * 5,
+            10 + 1 + 4 * (4 + CONTENT),
         ),
         // Variables, their defaults, and those that were left out.
         (
@@ -194,7 +197,7 @@ async fn fragments_cost_what_they_select_and_lists_their_length() {
             "{ a: unreadMessages(first: 2) { ...P } b: unreadMessages(first: 3) { ...P } } \
              fragment P on UnreadMessageConnection { totalCount nodes { ...M } } fragment M on Message { id ... { content } }",
             json!({}),
-            (10 + 1 + 1 + 2 * 2) + (10 + 1 + 1 + 3 * 2),
+            (10 + 1 + 1 + 2 * (1 + CONTENT)) + (10 + 1 + 1 + 3 * (1 + CONTENT)),
         ),
         (
             "{ ...V ...V } fragment V on Query { viewer { id } }",
@@ -224,7 +227,7 @@ async fn fragments_cost_what_they_select_and_lists_their_length() {
             13,
         ),
         // An enum's values, and as many users as were given.
-        ("{ errorCodes }", json!({}), 10 + 21),
+        ("{ errorCodes }", json!({}), 10 + 22),
         (
             r#"mutation { upsertUsers(input: { users: [{ id: "a", username: "a" }, { id: "b", username: "b" }] }) { users { id username } } }"#,
             json!({}),

@@ -110,7 +110,7 @@ fn fields() -> Vec<Document> {
     let pages = many(0..20, |at| {
         format!("a{at}: unreadMessages(first: 10) {{ nodes {{ ...F }} }} ")
     });
-    let contents = many(0..75, |at| format!("c{at}: content "));
+    let ids = many(0..75, |at| format!("i{at}: id "));
     vec![
         (
             "introspection: nested lists",
@@ -130,7 +130,7 @@ fn fields() -> Vec<Document> {
         ),
         (
             "fields: just under the limits",
-            format!("{{ {pages} }} fragment F on Message {{ {contents} }}"),
+            format!("{{ {pages} }} fragment F on Message {{ {ids} }}"),
             ANSWERED,
         ),
     ]
@@ -214,7 +214,7 @@ fn values() -> Vec<Bomb> {
     let again = format!("[{}]", "$u ".repeat(1_000));
     let again = format!("mutation ($u: UserInput!) {{ {} }}", upsert(&again));
     let list = format!("mutation ($u: [UserInput!]!) {{ {} }}", upsert("$u"));
-    let users = vec![json!({ "id": "x", "username": "y" }); 5_000];
+    let users = vec![json!({ "id": "x", "username": "y" }); 8_000];
     let long = json!({ "id": "x", "username": "x".repeat(200_000) });
     // Each is told of, with its place behind the comment.
     let entities = format!(
@@ -231,7 +231,7 @@ fn values() -> Vec<Bomb> {
     };
     vec![
         bomb(
-            "a list of 5,000",
+            "a list of 8,000",
             &list,
             json!({ "u": users }).to_string(),
             COMPLEX,

@@ -11,11 +11,12 @@ use super::{
     history::{History, Person, Side, Tally},
 };
 use crate::chat::{
-    Store,
+    Store, Username,
     error::Trouble,
     inbox::{self, Locking},
     rows::{Rows, Writes},
     store::Patience,
+    user_id,
     writer::insert_messages,
 };
 
@@ -93,11 +94,12 @@ async fn insert_people(
         let statement = Rows::default()
             .uuids("id", chunk.iter().map(|(id, _)| *id))
             .texts("subject", subjects())
+            .texts("username", subjects().map(|subject| stand_in(&subject)))
             .integers("created_at", chunk.iter().map(|_| now))
             .statement(
                 tx.get_database_backend(),
                 "INSERT INTO \"user\" (id, subject, username, named_at, created_at) \
-                 SELECT id, subject, subject, 0, created_at FROM {rows} WHERE true ORDER BY id \
+                 SELECT id, subject, username, 0, created_at FROM {rows} WHERE true ORDER BY id \
                  ON CONFLICT (id) DO NOTHING",
             );
         new_users += tx.execute_raw(statement).await?.rows_affected();
@@ -114,6 +116,18 @@ async fn insert_people(
         tx.execute_raw(statement).await?;
     }
     Ok(new_users)
+}
+
+/// The name of a user who is only named by an id.
+fn stand_in(subject: &str) -> String {
+    let username = Username::stand_in(subject);
+    if username.as_str() != subject {
+        tracing::warn!(
+            user = %user_id(subject),
+            "a user's id holds control characters, or some that change the direction of text: its name is without them"
+        );
+    }
+    username.as_str().to_owned()
 }
 
 /// Where each conversation stands, read under the locks.

@@ -2,33 +2,23 @@
 
 use async_graphql::{
     ServerError, Value,
-    parser::types::{OperationType, SelectionSet},
+    parser::types::{Field, OperationType, Selection, SelectionSet},
 };
 use entity::signal::Kind;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Node, Object, Root, Row as _, UserField, arguments, node, user_field, write_text, write_user,
 };
 use crate::{
-    chat::{self, Chat, Signal},
-    graphql::{
-        Operation, Progress,
-        caller::Viewer,
-        subscription::{Telling, Wanted},
-    },
+    chat::{self, Signal, Subscribe},
+    graphql::{Error, Operation, json::JsonWriter},
 };
 
-/// What one subscription tells.
+/// How the events of one subscription are written.
 pub(in crate::graphql) struct Events {
-    wanted: Wanted,
-    form: Form,
-}
-
-/// How it tells it.
-struct Form {
     root: Root,
     event: Object<EventField>,
+    limit: usize,
 }
 
 enum EventField {
@@ -38,59 +28,80 @@ enum EventField {
     Recipient(Object<UserField>),
 }
 
-impl Events {
-    /// The events, where nothing is selected but what they carry.
-    pub(in crate::graphql) fn of(operation: &Operation) -> Option<Self> {
+/// The root field of a subscription, and what it asks for.
+pub(in crate::graphql) struct Subscribed<'a> {
+    root: Root,
+    field: &'a Field,
+    ty: &'static str,
+    pub(in crate::graphql) wanted: Subscribe,
+}
+
+impl<'a> Subscribed<'a> {
+    /// Nothing for a document that is no subscription to signals, which the gate rules out.
+    pub(in crate::graphql) fn of(operation: &'a Operation) -> Option<Self> {
         let (root, field) = Root::of(operation, OperationType::Subscription)?;
         let (kind, ty) = match field.name.node.as_str() {
             "messageSent" => (Kind::Sent, "MessageSent"),
             "messageRead" => (Kind::Read, "MessageRead"),
             _ => return None,
         };
-        let mut wanted = Wanted {
+        let mut wanted = Subscribe {
             kind,
-            after: None,
             partner: None,
+            after: None,
+            contents: selects_contents(&field.selection_set.node),
         };
         for (name, value) in arguments(field)? {
             match (name.as_str(), value) {
                 ("after", Value::String(after)) => wanted.after = Some(after),
                 ("partnerId", Value::String(partner)) => wanted.partner = Some(partner),
-                (_, Value::Null) => {}
-                _ => return None,
+                // An ID may be written as a number.
+                ("partnerId", Value::Number(partner)) => wanted.partner = Some(partner.to_string()),
+                _ => {}
             }
         }
-        let event = Object::of(ty, &field.selection_set.node, event_field)?;
-        let form = Form { root, event };
-        Some(Self { wanted, form })
+        Some(Self {
+            root,
+            field,
+            ty,
+            wanted,
+        })
     }
 
-    /// Each event as a whole answer; the error that ends them, as the schema would have told it.
-    pub(in crate::graphql) fn tell(
-        self,
-        chat: Chat,
-        viewer: &Viewer,
-        progress: Progress,
-    ) -> impl Stream<Item = Result<String, ServerError>> + Send + 'static {
-        let Self { wanted, form } = self;
-        let viewer = viewer.id;
-        let begin = async move {
-            match Telling::begin(&chat, viewer, wanted, progress).await {
-                Ok(telling) => Ok(telling.signals().map(move |signal| match signal {
-                    Ok(signal) => Ok(form.write(&signal)),
-                    Err(error) => Err(form.root.failed(error)),
-                })),
-                Err(error) => Err(form.root.failed(error)),
-            }
-        };
-        stream::once(begin.boxed()).try_flatten()
+    /// How its events are written, where nothing is selected but what they carry.
+    pub(in crate::graphql) fn events(self, limit: usize) -> Result<Events, Root> {
+        match Object::of(self.ty, &self.field.selection_set.node, event_field) {
+            Some(event) => Ok(Events {
+                root: self.root,
+                event,
+                limit,
+            }),
+            None => Err(self.root),
+        }
     }
 }
 
-impl Form {
-    fn write(&self, signal: &Signal) -> String {
+/// Whether a message's content is anywhere in a selection.
+fn selects_contents(selection: &SelectionSet) -> bool {
+    selection.items.iter().any(|item| match &item.node {
+        Selection::Field(field) => {
+            let field = &field.node;
+            matches!(field.name.node.as_str(), "content" | "formatted")
+                || selects_contents(&field.selection_set.node)
+        }
+        // The gate spreads them out.
+        Selection::FragmentSpread(_) | Selection::InlineFragment(_) => true,
+    })
+}
+
+impl Events {
+    /// A whole response with this event.
+    ///
+    /// # Errors
+    /// `RESPONSE_TOO_LARGE`.
+    pub(in crate::graphql) fn write(&self, signal: &Signal) -> Result<String, Error> {
         let (message, viewer) = (&signal.message, signal.cursor.user);
-        let mut out = Vec::with_capacity(1_024);
+        let mut out = JsonWriter::new(self.limit, 1_024);
         self.root.begin(&mut out);
         self.event.write(&mut out, |out, field| match field {
             EventField::Cursor => write_text(out, &signal.cursor),
@@ -101,7 +112,12 @@ impl Form {
             EventField::Recipient(user) => write_user(out, user, &message.recipient),
         });
         Root::end(&mut out);
-        String::from_utf8(out).expect("JSON is UTF-8")
+        out.finish_text()
+    }
+
+    /// The error that ends them, as the schema would have answered it.
+    pub(in crate::graphql) fn failed(&self, error: Error) -> ServerError {
+        self.root.failed(error)
     }
 }
 
@@ -121,13 +137,31 @@ mod tests {
 
     use super::*;
 
-    fn is_written(query: &str) -> bool {
-        let operation = Operation {
+    fn operation(query: &str) -> Operation {
+        Operation {
             document: parse_query(query).expect("a document"),
             signal_cursor: false,
             marks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn contents_are_asked_for_where_they_are_selected() {
+        let asks = |selection: &str| {
+            let operation = operation(&format!("subscription {{ messageSent {selection} }}"));
+            let subscribed = Subscribed::of(&operation);
+            subscribed.is_some_and(|it| it.wanted.contents)
         };
-        Events::of(&operation).is_some()
+        assert!(!asks("{ cursor message { id sender { username } } }"));
+        assert!(asks("{ cursor message { id text: content } }"));
+        assert!(asks("{ message { formatted } }"));
+        assert!(asks("{ conversationPartner { lastMessage { content } } }"));
+    }
+
+    fn is_written(query: &str) -> bool {
+        let operation = operation(query);
+        let subscribed = Subscribed::of(&operation);
+        subscribed.is_some_and(|it| it.events(usize::MAX).is_ok())
     }
 
     #[test]

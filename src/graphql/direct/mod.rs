@@ -3,7 +3,7 @@
 //! object, and without what it keeps for every listener.
 //!
 //! Only an operation for a single page or stream of events is known here, of whatever rows and fields these have by
-//! themselves; for everything else [`Page::of`] and [`Events::of`] give nothing, and the operation goes through the schema.
+//! themselves; for everything else [`Page::of`] and [`Subscribed::events`] give nothing, and the operation goes through the schema.
 //! `tests/it/direct.rs` holds both to the same bytes.
 
 mod event;
@@ -19,12 +19,12 @@ use entity::user;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub(super) use self::{event::Events, page::Page};
-use super::{Error, Operation, partner::count, scalar::DateTime};
+pub(super) use self::{event::Subscribed, page::Page};
+use super::{Error, Operation, json::JsonWriter, partner::count, scalar::DateTime};
 use crate::chat::{self, NodeId};
 
 /// The only root field of an operation.
-struct Root {
+pub(super) struct Root {
     key: Name,
     at: Pos,
 }
@@ -47,18 +47,18 @@ impl Root {
     }
 
     /// What an answer has before the field's value.
-    fn begin(&self, out: &mut Vec<u8>) {
-        out.extend(b"{\"data\":{");
+    fn begin(&self, out: &mut JsonWriter) {
+        out.raw(b"{\"data\":{");
         write_key(out, &self.key);
     }
 
     /// And what after.
-    fn end(out: &mut Vec<u8>) {
-        out.extend(b"}}");
+    fn end(out: &mut JsonWriter) {
+        out.raw(b"}}");
     }
 
     /// The error that the schema would have answered with.
-    fn failed(&self, error: Error) -> ServerError {
+    pub(super) fn failed(&self, error: Error) -> ServerError {
         let error: async_graphql::Error = error.into();
         let mut error = error.into_server_error(self.at);
         error.path = vec![PathSegment::Field(self.key.to_string())];
@@ -95,19 +95,17 @@ impl<F> Object<F> {
         Some(Self { ty, fields })
     }
 
-    fn write(&self, out: &mut Vec<u8>, mut value: impl FnMut(&mut Vec<u8>, &F)) {
-        out.push(b'{');
+    fn write(&self, out: &mut JsonWriter, mut value: impl FnMut(&mut JsonWriter, &F)) {
+        out.raw(b"{");
         for (place, (key, field)) in self.fields.iter().enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
+            write_separator(out, place);
             write_key(out, key);
             match field {
                 Some(field) => value(out, field),
                 None => write_json(out, self.ty),
             }
         }
-        out.push(b'}');
+        out.raw(b"}");
     }
 }
 
@@ -119,7 +117,7 @@ trait Row: Sized {
 
     fn field(name: &str, selection: &SelectionSet) -> Option<Self::Field>;
 
-    fn write(&self, field: &Self::Field, viewer: Uuid, out: &mut Vec<u8>);
+    fn write(&self, field: &Self::Field, viewer: Uuid, out: &mut JsonWriter);
 }
 
 type Node<R> = Object<<R as Row>::Field>;
@@ -162,17 +160,17 @@ impl Row for chat::Message {
         })
     }
 
-    fn write(&self, field: &MessageField, viewer: Uuid, out: &mut Vec<u8>) {
+    fn write(&self, field: &MessageField, viewer: Uuid, out: &mut JsonWriter) {
         match field {
             MessageField::Id => write_text(out, &NodeId::Message(self.id)),
             MessageField::Sequence => write_json(out, &count(self.id.seq)),
             MessageField::Sender(user) => write_user(out, user, &self.sender),
             MessageField::Recipient(user) => write_user(out, user, &self.recipient),
-            MessageField::Content => write_json(out, &self.content),
+            MessageField::Content => write_json(out, self.content()),
             MessageField::SentAt => write_text(out, &DateTime(self.sent_at)),
             MessageField::ReadAt => match self.read_at {
                 Some(read_at) => write_text(out, &DateTime(read_at)),
-                None => out.extend(b"null"),
+                None => out.raw(b"null"),
             },
             MessageField::Unread => write_json(out, &self.read_at.is_none()),
             MessageField::Formatted => write_json(out, &self.formatted()),
@@ -194,7 +192,7 @@ fn user_field(name: &str, _: &SelectionSet) -> Option<UserField> {
     }
 }
 
-fn write_user(out: &mut Vec<u8>, selected: &Object<UserField>, user: &user::Model) {
+fn write_user(out: &mut JsonWriter, selected: &Object<UserField>, user: &user::Model) {
     selected.write(out, |out, field| match field {
         UserField::Id => write_json(out, &user.subject),
         UserField::Username => write_json(out, &user.username),
@@ -218,18 +216,25 @@ fn key(field: &Field) -> Option<Name> {
     (!asked_by_gate).then(|| key.node.clone())
 }
 
+/// What stands before each member of a list or an object but the first.
+fn write_separator(out: &mut JsonWriter, place: usize) {
+    if place > 0 {
+        out.raw(b",");
+    }
+}
+
 /// Names of GraphQL need no escapes.
-fn write_key(out: &mut Vec<u8>, key: &str) {
-    out.push(b'"');
-    out.extend(key.as_bytes());
-    out.extend(b"\":");
+fn write_key(out: &mut JsonWriter, key: &str) {
+    out.raw(b"\"");
+    out.raw(key.as_bytes());
+    out.raw(b"\":");
 }
 
 /// Ids, cursors and times need no escapes.
-fn write_text(out: &mut Vec<u8>, text: &impl std::fmt::Display) {
-    write!(out, "\"{text}\"").expect("memory takes it");
+fn write_text(out: &mut JsonWriter, text: &impl std::fmt::Display) {
+    write!(out, "\"{text}\"").expect("the writer takes everything");
 }
 
-fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("memory takes it");
+fn write_json(out: &mut JsonWriter, value: &(impl Serialize + ?Sized)) {
+    out.value(value);
 }

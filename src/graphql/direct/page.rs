@@ -7,12 +7,14 @@ use async_graphql::{
 use uuid::Uuid;
 
 use super::{
-    Node, Object, Root, Row, UserField, arguments, node, user_field, write_json, write_text,
-    write_user,
+    Node, Object, Root, Row, UserField, arguments, node, user_field, write_json, write_key,
+    write_separator, write_text, write_user,
 };
 use crate::{
-    chat::{self, Chat, LastMessages, PageSize},
-    graphql::{ConversationArguments, Error, Operation, caller::Viewer, partner::count},
+    chat::{self, Chat, LastMessages, PageCursor, PageSize},
+    graphql::{
+        ConversationArguments, Error, Operation, caller::Viewer, json::JsonWriter, partner::count,
+    },
 };
 
 /// One page that an operation asks for.
@@ -61,13 +63,14 @@ impl Page {
         Some(Self { root, list })
     }
 
-    /// The whole answer; where the page cannot be had, as the schema would have answered.
+    /// The whole response; where the page cannot be read, as the schema would have answered.
     pub(in crate::graphql) async fn write(
         self,
         chat: &Chat,
         viewer: &Viewer,
-    ) -> Result<Vec<u8>, Response> {
-        let mut out = Vec::with_capacity(16_384);
+        limit: usize,
+    ) -> Result<JsonWriter, Response> {
+        let mut out = JsonWriter::new(limit, 16_384);
         self.root.begin(&mut out);
         let written = self.list.write(chat, viewer.id, &mut out).await;
         written.map_err(|error| Response::from_errors(vec![self.root.failed(error)]))?;
@@ -77,19 +80,20 @@ impl Page {
 }
 
 impl List {
-    async fn write(&self, chat: &Chat, viewer: Uuid, out: &mut Vec<u8>) -> Result<(), Error> {
+    async fn write(&self, chat: &Chat, viewer: Uuid, out: &mut JsonWriter) -> Result<(), Error> {
         match self {
             Self::Conversation(arguments, connection) => {
-                connection.write(&arguments.read(chat, viewer).await?, viewer, out);
+                let page = arguments.read(chat, viewer).await?;
+                connection.write(&page, viewer, out).await;
             }
             Self::Unread(slice, connection) => {
                 let page = chat.unread(viewer, slice.size()?, slice.after()).await?;
-                connection.write(&page, viewer, out);
+                connection.write(&page, viewer, out).await;
             }
             Self::Partners(slice, connection) => {
                 let last_messages = connection.last_messages();
                 let page = chat.partners(viewer, slice.size()?, slice.after(), last_messages);
-                connection.write(&page.await?, viewer, out);
+                connection.write(&page.await?, viewer, out).await;
             }
         }
         Ok(())
@@ -130,6 +134,7 @@ enum EdgeField<R: Row> {
     Node(Node<R>),
 }
 
+#[derive(Clone, Copy)]
 enum PageInfoField {
     HasNextPage,
     HasPreviousPage,
@@ -171,32 +176,50 @@ fn page_info_field(name: &str, _: &SelectionSet) -> Option<PageInfoField> {
 }
 
 impl<R: Row> Connection<R> {
-    fn write(&self, page: &chat::Page<R>, viewer: Uuid, out: &mut Vec<u8>) {
-        self.0.write(out, |out, field| match field {
-            ConnectionField::Nodes(node) => write_list(out, &page.rows, |out, (_, row)| {
-                node.write(out, |out, field| row.write(field, viewer, out));
-            }),
-            ConnectionField::Edges(edge) => write_list(out, &page.rows, |out, (cursor, row)| {
-                edge.write(out, |out, field| match field {
-                    EdgeField::Cursor => write_text(out, cursor),
-                    EdgeField::Node(node) => {
+    async fn write(&self, page: &chat::Page<R>, viewer: Uuid, out: &mut JsonWriter) {
+        let Self(object) = self;
+        out.raw(b"{");
+        for (place, (key, field)) in object.fields.iter().enumerate() {
+            write_separator(out, place);
+            write_key(out, key);
+            match field {
+                None => write_json(out, object.ty),
+                Some(ConnectionField::Nodes(node)) => {
+                    let row = |out: &mut JsonWriter, (_, row): &(PageCursor, R)| {
                         node.write(out, |out, field| row.write(field, viewer, out));
-                    }
-                });
-            }),
-            ConnectionField::PageInfo(page_info) => page_info.write(out, |out, field| {
-                let end = match field {
-                    PageInfoField::HasNextPage => return write_json(out, &page.has_next),
-                    PageInfoField::HasPreviousPage => return write_json(out, &page.has_previous),
-                    PageInfoField::StartCursor => page.rows.first(),
-                    PageInfoField::EndCursor => page.rows.last(),
-                };
-                match end {
-                    Some((cursor, _)) => write_text(out, cursor),
-                    None => out.extend(b"null"),
+                    };
+                    write_list(out, &page.rows, row).await;
                 }
-            }),
-        });
+                Some(ConnectionField::Edges(edge)) => {
+                    let row = |out: &mut JsonWriter, (cursor, row): &(PageCursor, R)| {
+                        edge.write(out, |out, field| match field {
+                            EdgeField::Cursor => write_text(out, cursor),
+                            EdgeField::Node(node) => {
+                                node.write(out, |out, field| row.write(field, viewer, out));
+                            }
+                        });
+                    };
+                    write_list(out, &page.rows, row).await;
+                }
+                Some(ConnectionField::PageInfo(page_info)) => {
+                    page_info.write(out, |out, field| write_page_info(out, *field, page));
+                }
+            }
+        }
+        out.raw(b"}");
+    }
+}
+
+fn write_page_info<R>(out: &mut JsonWriter, field: PageInfoField, page: &chat::Page<R>) {
+    let end = match field {
+        PageInfoField::HasNextPage => return write_json(out, &page.has_next),
+        PageInfoField::HasPreviousPage => return write_json(out, &page.has_previous),
+        PageInfoField::StartCursor => page.rows.first(),
+        PageInfoField::EndCursor => page.rows.last(),
+    };
+    match end {
+        Some((cursor, _)) => write_text(out, cursor),
+        None => out.raw(b"null"),
     }
 }
 
@@ -245,7 +268,7 @@ impl Row for chat::Partner {
         })
     }
 
-    fn write(&self, field: &PartnerField, viewer: Uuid, out: &mut Vec<u8>) {
+    fn write(&self, field: &PartnerField, viewer: Uuid, out: &mut JsonWriter) {
         match field {
             PartnerField::Id => write_text(out, &self.node_id()),
             PartnerField::User(user) => write_user(out, user, &self.user),
@@ -258,13 +281,14 @@ impl Row for chat::Partner {
     }
 }
 
-fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut item: impl FnMut(&mut Vec<u8>, &T)) {
-    out.push(b'[');
+async fn write_list<T>(out: &mut JsonWriter, items: &[T], item: impl Fn(&mut JsonWriter, &T)) {
+    out.raw(b"[");
     for (place, value) in items.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
+        write_separator(out, place);
         item(out, value);
+        if !out.pause().await {
+            return;
+        }
     }
-    out.push(b']');
+    out.raw(b"]");
 }

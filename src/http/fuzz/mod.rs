@@ -54,6 +54,7 @@ impl Http {
             prices: Prices::default(),
             argument_bytes: bounds.body_limit,
             introspection: true,
+            heavy: super::heavy_fields(bounds.content_limit),
         };
         let runtime = Builder::new_current_thread().build();
         let schema = Schema::parse_and_validate(sdl(), "schema.graphql");

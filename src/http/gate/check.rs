@@ -41,6 +41,23 @@ pub(crate) struct Limits {
     pub(crate) argument_bytes: usize,
     /// Whether the schema may be asked for.
     pub(crate) introspection: bool,
+    /// Fields that may weigh more than others.
+    pub(crate) heavy: HeavyFields,
+}
+
+/// Fields whose values may be long, and what each costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeavyFields {
+    /// The type, and its fields.
+    pub(crate) fields: (&'static str, &'static [&'static str]),
+    pub(crate) cost: u64,
+}
+
+impl HeavyFields {
+    pub(super) fn cost(self, ty: &str, field: &str) -> Option<u64> {
+        let (heavy, fields) = self.fields;
+        (ty == heavy && fields.contains(&field)).then_some(self.cost)
+    }
 }
 
 /// Parses, measures, validates and prices: a pure function of the schema, the limits and the request.

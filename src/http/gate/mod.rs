@@ -35,9 +35,10 @@ use tokio::sync::Semaphore;
 
 use self::check::Checker;
 pub(super) use self::{
-    check::Limits,
+    check::{HeavyFields, Limits},
+    price::ROOT_FIELD,
     refusal::Refusal,
-    shape::{Places, Shape},
+    shape::Shape,
 };
 use crate::graphql::{self, Operation};
 

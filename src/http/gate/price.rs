@@ -1,6 +1,8 @@
 //! What an operation costs, before it runs: in time proportional to its document, each fragment priced once.
 //!
 //! - A field costs 1, and what is selected below it. Fragments cost what they select.
+//! - A message's `content` and `formatted` cost 1 for each 250 characters that a content may have: what is paid for bounds what
+//!   is sent.
 //! - A root field costs [`ROOT_FIELD`] instead of 1, since it asks the database (`__typename` asks nobody).
 //! - A list costs its length times one item: the page size that the field above it asks for, in this request's variables; as
 //!   many as `upsertUsers` was given; as many values as an enum has; in introspection, what the schema has on average.
@@ -25,7 +27,7 @@ use super::{
 use crate::{chat::PageSize, graphql::ErrorCode};
 
 /// What a root field costs by itself.
-const ROOT_FIELD: u64 = 10;
+pub(in crate::http) const ROOT_FIELD: u64 = 10;
 
 /// Lists of introspection that lead from type to type, and how many of them may nest: as graphql-js has it, since each level
 /// multiplies the answer by what a type holds.
@@ -261,7 +263,8 @@ impl<'a> Pricing<'a> {
         let own = if self.is_root(parent) && field.name != "__typename" {
             ROOT_FIELD
         } else {
-            1
+            let heavy = self.checker.limits.heavy;
+            heavy.cost(parent, &field.name).unwrap_or(1)
         };
         let arguments = field.arguments.iter();
         let bytes = arguments.fold(below.bytes, |bytes, argument| {

@@ -1,6 +1,5 @@
 //! The messages of graphql-transport-ws, and the codes by which a socket ends.
 
-use async_graphql::Response;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -81,10 +80,6 @@ pub(super) enum Sent<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<Map<String, Value>>,
     },
-    Next {
-        id: &'a str,
-        payload: &'a Response,
-    },
     Error {
         id: &'a str,
         payload: Value,
@@ -94,7 +89,7 @@ pub(super) enum Sent<'a> {
     },
 }
 
-/// [`Sent::Next`], of a result that is JSON already.
+/// The message `next`, with a result that is JSON already.
 pub(super) fn next(id: &str, payload: &str) -> String {
     let id = serde_json::to_string(id).expect("a text is JSON");
     format!(r#"{{"type":"next","id":{id},"payload":{payload}}}"#)

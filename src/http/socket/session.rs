@@ -27,6 +27,7 @@ use crate::{
         gate::{Prepared, Refusal},
         params::Asked,
         permits::Permit,
+        rates::Paid,
         request,
         run::Told,
     },
@@ -35,6 +36,12 @@ use crate::{
 
 /// How long a client may take to answer a close frame.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long a client's next message may have to wait for a subscription's position: without a database there is none.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// How many of WebSocket's own pings a client may send before its `connection_init`.
+const EARLY_PINGS: usize = 8;
 
 /// When a client that runs too many operations may try another.
 const AFTER_TOO_MANY: Duration = Duration::from_secs(1);
@@ -75,6 +82,12 @@ pub(super) struct Session {
     operations: HashMap<String, Box<Running>>,
     /// Whether the client gave a sign of life since the last ping.
     heard: bool,
+    /// Until when nothing is read of a client that sends more than its rate.
+    slowed_until: Option<Instant>,
+    /// Until when nothing is read because a subscription has no position yet: what the client does next is part of it.
+    starting_until: Option<Instant>,
+    /// How many pings of WebSocket's own came before `connection_init`.
+    early_pings: usize,
 }
 
 /// A client after its `connection_init`.
@@ -90,7 +103,11 @@ struct Running {
     progress: Progress,
     /// Whether it ends with its first result.
     single: bool,
+    /// Whether it is a subscription without a position yet.
+    starting: bool,
     watch: Watch,
+    /// One of as many subscriptions as the caller may have.
+    _permit: Option<Permit>,
 }
 
 impl Session {
@@ -114,6 +131,9 @@ impl Session {
             running: SelectAll::new(),
             operations: HashMap::new(),
             heard: true,
+            slowed_until: None,
+            starting_until: None,
+            early_pings: 0,
         }
     }
 
@@ -138,13 +158,17 @@ impl Session {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due();
+            let read_from = self.read_from();
             tokio::select! {
                 // Boxed, so that a socket on which nothing happens holds nothing of what it does.
-                received = self.socket.recv(), if !self.is_leaving() => {
+                received = self.socket.recv(), if read_from.is_none() && !self.is_leaving() => {
                     Box::pin(self.received(received)).await?;
                 }
                 Some((id, told)) = self.running.next() => Box::pin(self.tell(id, told)).await?,
                 () = tokio::time::sleep_until(due) => return self.close_now(),
+                () = sleep_until(read_from), if read_from.is_some() => {
+                    (self.slowed_until, self.starting_until) = (None, None);
+                }
                 _ = ping.tick() => Box::pin(self.ping()).await?,
                 () = shutdown.cancelled(), if self.leaving.is_none() => {
                     self.leaving = Some(self.server.leaving());
@@ -159,6 +183,14 @@ impl Session {
             Some(leaving) if !self.operations.values().any(|o| o.single) => leaving.min(self.until),
             _ => self.until,
         }
+    }
+
+    /// When the client's next message is read; nothing where that is now.
+    fn read_from(&mut self) -> Option<Instant> {
+        if self.starting_until.is_some() && !self.operations.values().any(|o| o.starting) {
+            self.starting_until = None;
+        }
+        self.slowed_until.max(self.starting_until)
     }
 
     /// Whether nothing more is taken, because the server stops.
@@ -183,24 +215,47 @@ impl Session {
             None => Err(End::Gone),
             Some(Err(error)) => Err(broken(error, self.server.bounds.body_limit)),
             Some(Ok(Message::Close(_))) => Err(End::Closed),
-            Some(Ok(Message::Text(text))) => match protocol::parse(&text) {
-                Ok(message) => self.act(message).await,
-                Err(reason) => close(Code::InvalidMessage, &reason),
-            },
+            Some(Ok(Message::Text(text))) => {
+                let paid = self.pay(text.len());
+                match protocol::parse(&text) {
+                    Ok(message) => self.act(message, paid).await,
+                    Err(reason) => close(Code::InvalidMessage, &reason),
+                }
+            }
             Some(Ok(Message::Binary(_))) => {
                 close(Code::InvalidMessage, "Invalid message: send text")
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                self.pay(0);
+                self.early_pings += usize::from(self.admitted.is_none());
+                if self.early_pings > EARLY_PINGS {
+                    return close(Code::Unauthorized, NOT_ADMITTED);
+                }
+                Ok(())
+            }
         }
     }
 
-    async fn act(&mut self, message: Received) -> Step {
+    /// Takes a message of so many bytes from the client's rate. One that is over it is served, and the next is read later.
+    fn pay(&mut self, bytes: usize) -> Paid {
+        let Some(Admitted { caller, .. }) = &self.admitted else {
+            return Paid::default();
+        };
+        let paid = self.server.rates.admit_bytes(caller, self.address, bytes);
+        paid.unwrap_or_else(|refusal| {
+            self.slowed_until = refusal.retry_after.map(|wait| Instant::now() + wait);
+            Paid::default()
+        })
+    }
+
+    async fn act(&mut self, message: Received, paid: Paid) -> Step {
         match message {
             Received::ConnectionInit { .. } if self.admitted.is_some() => {
                 close(Code::TooManyInits, "Too many initialisation requests")
             }
             Received::ConnectionInit { payload } => self.init(payload.unwrap_or_default()).await,
-            Received::Subscribe { id, payload } => self.subscribe(id, payload).await,
+            _ if self.admitted.is_none() => close(Code::Unauthorized, NOT_ADMITTED),
+            Received::Subscribe { id, payload } => self.subscribe(id, payload, paid).await,
             Received::Complete { id } => {
                 // Aborted, it tells nothing more, also not under the next operation with this id.
                 if let Some(operation) = self.operations.remove(&id) {
@@ -239,7 +294,7 @@ impl Session {
         self.send(&Sent::ConnectionAck).await
     }
 
-    async fn subscribe(&mut self, Id(id): Id, payload: Map<String, Value>) -> Step {
+    async fn subscribe(&mut self, Id(id): Id, payload: Map<String, Value>, paid: Paid) -> Step {
         let asked = match Asked::from_json(payload.into()) {
             Ok(asked) => asked,
             Err(error) => {
@@ -248,7 +303,7 @@ impl Session {
             }
         };
         let Some(Admitted { caller, .. }) = &self.admitted else {
-            return close(Code::Unauthorized, "Unauthorized");
+            return close(Code::Unauthorized, NOT_ADMITTED);
         };
         let caller = caller.clone();
         let mut watch = Watch::new(&self.server, Arrived::now()).on(&self.connection);
@@ -268,10 +323,18 @@ impl Session {
         }
         let span = watch.id.span();
         let server = self.server.clone();
-        let preparing = server.prepare(asked, &caller, self.address, &mut watch);
-        match preparing.instrument(span).await {
-            Ok(prepared) => {
-                self.start(id, prepared, caller, watch);
+        let preparing = server.prepare(asked, &caller, self.address, paid, &mut watch);
+        let prepared = preparing.instrument(span).await.and_then(|prepared| {
+            let permit = if prepared.kind == OperationType::Subscription {
+                self.server.admit_subscription(&caller)?
+            } else {
+                None
+            };
+            Ok((prepared, permit))
+        });
+        match prepared {
+            Ok((prepared, permit)) => {
+                self.start(id, prepared, caller, watch, permit);
                 Ok(())
             }
             Err(refusal) => {
@@ -282,8 +345,15 @@ impl Session {
         }
     }
 
-    fn start(&mut self, id: String, prepared: Prepared, caller: Caller, watch: Watch) {
-        let progress = Progress::default();
+    fn start(
+        &mut self,
+        id: String,
+        prepared: Prepared,
+        caller: Caller,
+        watch: Watch,
+        permit: Option<Permit>,
+    ) {
+        let progress = self.server.api.progress(&caller, None);
         let single = prepared.kind != OperationType::Subscription;
         let told = self.server.tell(prepared, caller, progress.clone(), &watch);
         let (told, abort) = abortable(told);
@@ -294,23 +364,32 @@ impl Session {
             abort,
             progress,
             single,
+            starting: !single,
             watch,
+            _permit: permit,
         };
+        if !single {
+            self.starting_until = Some(Instant::now() + STARTING);
+        }
         self.operations.insert(id, Box::new(running));
     }
 
     async fn tell(&mut self, id: String, told: Told) -> Step {
         match told {
-            Told::Next(response) => {
+            Told::Started => {
+                if let Some(operation) = self.operations.get_mut(&id) {
+                    operation.starting = false;
+                }
+                Ok(())
+            }
+            Told::Next(result, outcome) => {
                 if let Some(operation) = self.operations.get_mut(&id)
                     && operation.single
                 {
-                    operation.watch.ran(&response);
+                    operation.watch.ended(outcome);
                 }
-                let (id, payload) = (&id, &response);
-                self.send(&Sent::Next { id, payload }).await
+                self.send_text(protocol::next(&id, &result)).await
             }
-            Told::Written(payload) => self.send_text(protocol::next(&id, &payload)).await,
             Told::Error(errors) => {
                 if let Some(mut operation) = self.operations.remove(&id) {
                     operation.watch.failed(&errors);
@@ -392,6 +471,16 @@ impl Session {
         if unread {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Nothing else is served before `connection_init`.
+const NOT_ADMITTED: &str = "Unauthorized: send connection_init first, and wait for connection_ack";
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

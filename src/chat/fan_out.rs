@@ -1,0 +1,196 @@
+//! A user's log is read once for all of the user's subscriptions on this server, and fanned out.
+//!
+//! A page is read in a task of its own, so that a subscriber whose client has stopped reading keeps it from nobody. It is kept
+//! until the next one is read, or for a while, for those who come to it a little later.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{Chat, Error, log::LogPage};
+
+type Read = Result<Arc<LogPage>, Error>;
+
+/// The logs of all users who subscribe here. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logs(Arc<Mutex<HashMap<Uuid, Weak<Log>>>>);
+
+/// The log of one user.
+#[derive(Debug)]
+struct Log {
+    user: Uuid,
+    logs: Logs,
+    state: Mutex<State>,
+    /// How many of its subscribers need the messages' contents.
+    with_contents: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The page that reaches furthest of those that were read.
+    page: Option<Arc<LogPage>>,
+    /// The pages that are being read.
+    readings: Vec<Reading>,
+}
+
+/// A page that is being read.
+#[derive(Debug)]
+struct Reading {
+    after: i64,
+    contents: bool,
+    page: Shared<BoxFuture<'static, Read>>,
+}
+
+/// One subscriber's access to its user's log.
+#[derive(Debug)]
+pub(super) struct LogReader {
+    log: Arc<Log>,
+    /// Whether it needs the messages' contents.
+    contents: bool,
+    /// A page that was asked for earlier may show a message as it was before.
+    since: Instant,
+}
+
+impl Logs {
+    pub(super) fn subscribe(&self, user: Uuid, contents: bool) -> LogReader {
+        let log = {
+            let mut logs = self.lock();
+            logs.get(&user).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let log = Arc::new(Log {
+                    user,
+                    logs: self.clone(),
+                    state: Mutex::default(),
+                    with_contents: AtomicUsize::new(0),
+                });
+                logs.insert(user, Arc::downgrade(&log));
+                log
+            })
+        };
+        log.with_contents
+            .fetch_add(contents.into(), Ordering::Relaxed);
+        LogReader {
+            log,
+            contents,
+            since: Instant::now(),
+        }
+    }
+
+    /// Drops every page: whoever still needs one reads it again.
+    pub(super) fn forget_pages(&self) {
+        let logs: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        for log in logs {
+            log.state().page = None;
+        }
+    }
+
+    /// No change to the map is left half done, so that a panic elsewhere does not matter.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Weak<Log>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogReader {
+    /// What follows a position of the log: something, or whatever stood there at some moment after `not_before`.
+    ///
+    /// # Errors
+    /// As [`Chat::log_page`].
+    pub(super) async fn page_after(&self, chat: &Chat, after: i64, not_before: Instant) -> Read {
+        loop {
+            let reading = {
+                let mut state = self.log.state();
+                if let Some(page) = &state.page
+                    && page.asked_at >= self.since
+                    && (page.contents || !self.contents)
+                    && (page.after..page.last()).contains(&after)
+                {
+                    return Ok(page.clone());
+                }
+                let mut readings = state.readings.iter();
+                let reading = readings
+                    .find(|it| it.after == after && (it.contents || !self.contents))
+                    .map(|reading| reading.page.clone());
+                reading.unwrap_or_else(|| self.log.read(chat, after, self.contents, &mut state))
+            };
+            let page = reading.await?;
+            // It may have been read before what this subscriber was notified of.
+            if page.last() > after || page.asked_at >= not_before {
+                return Ok(page);
+            }
+        }
+    }
+}
+
+impl Log {
+    /// Reads a page for everybody.
+    fn read(
+        self: &Arc<Self>,
+        chat: &Chat,
+        after: i64,
+        contents: bool,
+        state: &mut State,
+    ) -> Shared<BoxFuture<'static, Read>> {
+        let contents = contents || self.with_contents.load(Ordering::Relaxed) > 0;
+        let (log, chat) = (self.clone(), chat.clone());
+        let read = async move {
+            let read = chat.log_page(log.user, after, contents).await;
+            let read = read.map(Arc::new);
+            let mut state = log.state();
+            let is_this = |it: &Reading| it.after == after && it.contents == contents;
+            state.readings.retain(|it| !is_this(it));
+            if let Ok(page) = &read {
+                let furthest = state.page.as_ref().map_or(page.after, |page| page.last());
+                if page.last() > furthest {
+                    state.page = Some(page.clone());
+                }
+            }
+            read
+        };
+        let read = tokio::spawn(read.in_current_span())
+            .map(|read| read.unwrap_or_else(|error| Err(Error::Internal(Arc::new(error)))));
+        let page = read.boxed().shared();
+        state.readings.push(Reading {
+            after,
+            contents,
+            page: page.clone(),
+        });
+        page
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        let contents = usize::from(self.contents);
+        self.log
+            .with_contents
+            .fetch_sub(contents, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let mut logs = self.logs.lock();
+        // Another one may stand in its place by now.
+        if logs
+            .get(&self.user)
+            .is_some_and(|log| log.strong_count() == 0)
+        {
+            logs.remove(&self.user);
+        }
+    }
+}
