@@ -145,6 +145,8 @@ impl Server {
             _ => Hints::local(),
         };
         let limits = Limits {
+            lookup: directmessages::chat::UserLookup::Anyone,
+            misses: 0,
             content: 4_000,
             upsert: 10_000,
         };

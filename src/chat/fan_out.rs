@@ -1,4 +1,5 @@
-//! A user's log is read once for all of the user's subscriptions on this server, and fanned out.
+//! A user's log is read once for all of the user's subscriptions on this server, and fanned out; so is what is shown beside its
+//! signals.
 //!
 //! A page is read in a task of its own, so that a subscriber whose client has stopped reading keeps it from nobody. It is kept
 //! until the next one is read, or for a while, for those who come to it a little later.
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Chat, Error, log::LogPage};
+use super::{Chat, Error, Side, log::LogPage};
 
 type Read = Result<Arc<LogPage>, Error>;
 
@@ -43,6 +44,14 @@ struct State {
     page: Option<Arc<LogPage>>,
     /// The pages that are being read.
     readings: Vec<Reading>,
+    /// By partner, the side of the conversation as it was read last, or is being read.
+    sides: HashMap<Uuid, SideRead>,
+}
+
+#[derive(Debug)]
+struct SideRead {
+    asked_at: Instant,
+    side: Shared<BoxFuture<'static, Result<Option<Side>, Error>>>,
 }
 
 /// A page that is being read.
@@ -87,11 +96,27 @@ impl Logs {
         }
     }
 
-    /// Drops every page: whoever still needs one reads it again.
+    /// Drops every page and side: whoever still needs one reads it again.
     pub(super) fn forget_pages(&self) {
         let logs: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for log in logs {
-            log.state().page = None;
+            let mut state = log.state();
+            state.page = None;
+            state.sides.clear();
+        }
+    }
+
+    /// The viewer's side of a conversation as it was at some moment after `not_before`, of a viewer who subscribes here.
+    pub(super) async fn side(
+        &self,
+        chat: &Chat,
+        pair: (Uuid, Uuid),
+        not_before: Instant,
+    ) -> Result<Option<Side>, Error> {
+        let log = self.lock().get(&pair.0).and_then(Weak::upgrade);
+        match log {
+            Some(log) => log.side(chat, pair, not_before).await,
+            None => Ok(chat.sides(&[pair]).await?.remove(&pair)),
         }
     }
 
@@ -157,9 +182,7 @@ impl Log {
             }
             read
         };
-        let read = tokio::spawn(read.in_current_span())
-            .map(|read| read.unwrap_or_else(|error| Err(Error::Internal(Arc::new(error)))));
-        let page = read.boxed().shared();
+        let page = in_a_task(read);
         state.readings.push(Reading {
             after,
             contents,
@@ -168,9 +191,55 @@ impl Log {
         page
     }
 
+    async fn side(
+        &self,
+        chat: &Chat,
+        pair: (Uuid, Uuid),
+        not_before: Instant,
+    ) -> Result<Option<Side>, Error> {
+        let (_, partner) = pair;
+        let (asked_at, side) = {
+            let mut state = self.state();
+            let read = state.sides.get(&partner);
+            let read = read.filter(|read| read.asked_at >= not_before);
+            if let Some(read) = read {
+                (read.asked_at, read.side.clone())
+            } else {
+                let (asked_at, chat) = (Instant::now(), chat.clone());
+                let read = async move { Ok(chat.sides(&[pair]).await?.remove(&pair)) };
+                let side = in_a_task(read);
+                let read = SideRead {
+                    asked_at,
+                    side: side.clone(),
+                };
+                state.sides.insert(partner, read);
+                (asked_at, side)
+            }
+        };
+        let side = side.await;
+        if side.is_err() {
+            // The next one tries again.
+            let mut state = self.state();
+            let failed = |read: &SideRead| read.asked_at == asked_at;
+            if state.sides.get(&partner).is_some_and(failed) {
+                state.sides.remove(&partner);
+            }
+        }
+        side
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads something for several, whoever of them still waits for it.
+fn in_a_task<T: Clone + Send + Sync + 'static>(
+    read: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Shared<BoxFuture<'static, Result<T, Error>>> {
+    let read = tokio::spawn(read.in_current_span());
+    let read = read.map(|read| read.unwrap_or_else(|e| Err(Error::Internal(Arc::new(e)))));
+    read.boxed().shared()
 }
 
 impl Drop for LogReader {

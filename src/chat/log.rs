@@ -294,6 +294,6 @@ fn epoch(value: i64, timeline: Option<i32>) -> i64 {
     value ^ i64::from(timeline.unwrap_or(0))
 }
 
-fn no_inbox() -> Error {
+pub(super) fn no_inbox() -> Error {
     Error::internal("a signed-in user has no inbox")
 }

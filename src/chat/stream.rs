@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    Chat, Error, Message, SignalCursor, Stream,
+    Chat, Error, Message, Side, SignalCursor, Stream,
     fan_out::LogReader,
-    log::{Entry, LogPage},
+    log::{Entry, LogPage, no_inbox},
     other_than,
 };
 use crate::signals::Listener;
@@ -27,6 +27,8 @@ pub struct Signal {
     pub cursor: SignalCursor,
     /// The message, as it stands at delivery.
     pub message: Arc<Message>,
+    /// When the log was read.
+    pub(super) read_at: Instant,
 }
 
 /// What a subscription asks for.
@@ -75,15 +77,12 @@ impl Chat {
         // Registered before the log is read: what is written in between is either read or notified of.
         let listener = self.hints.listen(viewer);
         let log = self.logs.subscribe(viewer, wanted.contents);
-        let (cursor, joined_at) = match wanted.after.as_deref() {
-            Some(text) => {
-                let cursor = SignalCursor::parse(text, viewer, stream)?;
-                (cursor, self.log_end(&cursor).await?)
-            }
-            None => {
-                let cursor = self.signal_cursor(viewer).await?;
-                (cursor, cursor.position)
-            }
+        let (cursor, joined_at) = if let Some(text) = wanted.after.as_deref() {
+            let cursor = SignalCursor::parse(text, viewer, stream)?;
+            (cursor, self.log_end(&cursor).await?)
+        } else {
+            let cursor = self.signal_cursor(viewer).await?;
+            (cursor, cursor.position)
         };
         Ok(SignalStream {
             chat: self.clone(),
@@ -92,6 +91,24 @@ impl Chat {
             cursor: SignalCursor { stream, ..cursor },
             joined_at,
         })
+    }
+}
+
+impl Signal {
+    /// The viewer's side of the message's conversation, with this signal and perhaps later ones: read once for all who ask.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn side(&self, chat: &Chat) -> Result<Side, Error> {
+        let viewer = self.cursor.user;
+        let message = &self.message;
+        let partner = if message.sender.id == viewer {
+            message.recipient.id
+        } else {
+            message.sender.id
+        };
+        let side = chat.logs.side(chat, (viewer, partner), self.read_at);
+        side.await?.ok_or_else(no_inbox)
     }
 }
 
@@ -167,6 +184,7 @@ impl SignalStream {
                 ..self.cursor
             },
             message: entry.message.clone(),
+            read_at: page.asked_at,
         });
         let signals = signals.collect();
         self.cursor.position = last;

@@ -111,7 +111,7 @@ impl OneMessage {
         };
         Self {
             message: Message(message),
-            side: SideOf { viewer, partner },
+            side: SideOf::new(viewer, partner),
         }
     }
 }
@@ -162,9 +162,11 @@ pub(crate) struct SignalOf {
 impl SignalOf {
     pub(crate) fn of(signal: &chat::Signal) -> Self {
         let message = chat::Message::clone(&signal.message);
+        let OneMessage { message, side } = OneMessage::of(signal.cursor.user, message);
+        let side = side.beside(signal.clone());
         Self {
             cursor: signal.cursor.to_string(),
-            of: OneMessage::of(signal.cursor.user, message),
+            of: OneMessage { message, side },
         }
     }
 }

@@ -181,7 +181,7 @@ impl Api {
         let wanted = subscribed.wanted.clone();
         let form = subscribed.events(self.response_limit);
         let begun = match caller.viewer() {
-            Ok(viewer) => Signals::begin(&self.chat, viewer.id, wanted, progress.clone()).await,
+            Ok(viewer) => Signals::begin(&self.chat, viewer.id, wanted, progress).await,
             Err(error) => Err(error),
         };
         let signals = match (begun, &form) {
@@ -199,7 +199,7 @@ impl Api {
             }
             _ => {
                 let begun: Begun = Mutex::new(Some(signals));
-                let request = self.request(operation, caller).data(progress).data(begun);
+                let request = self.request(operation, caller).data(begun);
                 let request = request.data(Prologue::default());
                 Events::Responses(self.schema.execute_stream(request))
             }

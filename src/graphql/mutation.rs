@@ -102,10 +102,7 @@ async fn read_conversation(
     let read_count = chat(ctx)
         .read_conversation(viewer, &input.partner_id, up_to)
         .await?;
-    let side = SideOf {
-        viewer,
-        partner: user_id(&input.partner_id),
-    };
+    let side = SideOf::new(viewer, user_id(&input.partner_id));
     Ok(ReadConversationPayload { read_count, side })
 }
 

@@ -1,12 +1,13 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
     Context, Description, ID, InputObject, Object,
     dataloader::{DataLoader, Loader},
 };
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{Error, Progress, message::Message, subscription::patiently, user::User};
+use super::{Error, message::Message, subscription::patiently, user::User};
 use crate::chat::{self, Chat, NodeId, Side};
 
 /// The viewer's inbox: one node, so that normalising caches keep the badge right.
@@ -101,38 +102,64 @@ impl ReadConversationPayload {
     }
 }
 
-/// One side of one conversation, read only where a field of it is asked for.
-#[derive(Clone, Copy, Debug)]
+/// One side of one conversation, read only where a field of it is asked for, and once.
+#[derive(Clone, Debug)]
 pub(crate) struct SideOf {
     pub(crate) viewer: Uuid,
     pub(crate) partner: Uuid,
+    /// The signal beside which it is shown.
+    signal: Option<chat::Signal>,
+    loaded: Arc<OnceCell<Side>>,
 }
 
 impl SideOf {
-    async fn load(self, ctx: &Context<'_>) -> Result<Side, Error> {
-        let sides = ctx.data_unchecked::<DataLoader<Sides>>();
-        let load = || sides.load_one((self.viewer, self.partner));
-        let side = match ctx.data_opt::<Progress>() {
-            Some(_listens) => patiently(load).await?,
-            None => load().await?,
-        };
-        side.ok_or_else(|| chat::Error::internal("a signed-in user has no inbox").into())
+    pub(crate) fn new(viewer: Uuid, partner: Uuid) -> Self {
+        Self {
+            viewer,
+            partner,
+            signal: None,
+            loaded: Arc::default(),
+        }
+    }
+
+    /// As it is when a signal is delivered.
+    pub(crate) fn beside(self, signal: chat::Signal) -> Self {
+        Self {
+            signal: Some(signal),
+            ..self
+        }
+    }
+
+    async fn load(&self, ctx: &Context<'_>) -> Result<&Side, Error> {
+        self.loaded
+            .get_or_try_init(async || {
+                if let Some(signal) = &self.signal {
+                    let chat = ctx.data_unchecked::<Chat>();
+                    return patiently(|| signal.side(chat)).await;
+                }
+                let sides = ctx.data_unchecked::<DataLoader<Sides>>();
+                let side = sides.load_one((self.viewer, self.partner)).await?;
+                let none = || chat::Error::internal("a signed-in user has no inbox");
+                Ok(side.ok_or_else(none)?)
+            })
+            .await
     }
 
     pub(crate) async fn partner(
-        self,
+        &self,
         ctx: &Context<'_>,
     ) -> Result<Option<ConversationPartner>, Error> {
-        Ok(self.load(ctx).await?.partner.map(ConversationPartner))
+        let side = self.load(ctx).await?;
+        Ok(side.partner.clone().map(ConversationPartner))
     }
 
     /// Of a conversation that has a message.
-    pub(crate) async fn existing(self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
+    pub(crate) async fn existing(&self, ctx: &Context<'_>) -> Result<ConversationPartner, Error> {
         let partner = self.partner(ctx).await?;
         partner.ok_or_else(|| chat::Error::internal("a message's conversation has no side").into())
     }
 
-    pub(crate) async fn inbox(self, ctx: &Context<'_>) -> Result<Inbox, Error> {
+    pub(crate) async fn inbox(&self, ctx: &Context<'_>) -> Result<Inbox, Error> {
         Ok(Inbox {
             user: self.viewer,
             unread_count: self.load(ctx).await?.unread_count,

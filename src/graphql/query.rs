@@ -221,10 +221,7 @@ async fn conversation(
     arguments: ConversationArguments,
 ) -> Result<MessageConnection, Error> {
     let viewer = viewer(ctx)?.id;
-    let side = SideOf {
-        viewer,
-        partner: user_id(&arguments.partner_id),
-    };
+    let side = SideOf::new(viewer, user_id(&arguments.partner_id));
     let page = if arguments.mark_read {
         let marked = &ctx.data_unchecked::<Prologue>().marked;
         let page = marked.iter().find(|(of, _)| *of == arguments);
@@ -257,10 +254,7 @@ async fn node(ctx: &Context<'_>, id: &str) -> Result<Option<Node>, Error> {
         Ok(NodeId::Message(id)) => Ok(message(ctx, Some(id)).await?.map(Node::Message)),
         Ok(NodeId::Inbox(of)) if of == viewer(ctx)?.id => Ok(Some(Node::Inbox(inbox(ctx).await?))),
         Ok(NodeId::ConversationPartner { user, partner }) if user == viewer(ctx)?.id => {
-            let side = SideOf {
-                viewer: user,
-                partner,
-            };
+            let side = SideOf::new(user, partner);
             Ok(side.partner(ctx).await?.map(Node::ConversationPartner))
         }
         Ok(NodeId::Inbox(_) | NodeId::ConversationPartner { .. }) => Ok(None),

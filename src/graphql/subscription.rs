@@ -28,6 +28,7 @@ pub(crate) struct Subscription;
 #[GraphqlSubscription(use_type_description)]
 impl Subscription {
     /// Every message sent by or to the viewer.
+    #[expect(clippy::unused_async, reason = "resolvers of subscriptions are async")]
     async fn message_sent(
         &self,
         ctx: &Context<'_>,
@@ -43,6 +44,7 @@ impl Subscription {
     }
 
     /// Every message sent by or to the viewer that has just been read for the first time.
+    #[expect(clippy::unused_async, reason = "resolvers of subscriptions are async")]
     async fn message_read(
         &self,
         ctx: &Context<'_>,

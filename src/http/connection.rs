@@ -149,17 +149,14 @@ struct Connections {
 
 impl Connections {
     fn start(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let of_address = match &self.per_address {
-            Some(permits) => match permits.take(Address::of_peer(peer)) {
-                Some(permit) => Some(permit),
-                None => {
-                    // As much as fits at once, to whoever reads it.
-                    let _ = stream.try_write(TOO_MANY);
-                    return;
-                }
-            },
-            None => None,
-        };
+        let address = Address::of_peer(peer);
+        let per_address = self.per_address.as_ref();
+        let of_address = per_address.and_then(|permits| permits.take(address));
+        if per_address.is_some() && of_address.is_none() {
+            // As much as fits at once, to whoever reads it.
+            let _ = stream.try_write(TOO_MANY);
+            return;
+        }
         let sockets = &self.bounds.sockets;
         if let Err(error) = set(&stream, 2 * sockets.keep_alive) {
             tracing::debug!(%error, "a connection keeps the system's settings");

@@ -19,6 +19,7 @@ use crate::{
         user::User,
     },
     statements::{Log, logged},
+    support::bombs::many,
 };
 
 /// As long as a content may be, of the characters that weigh most.
@@ -198,7 +199,7 @@ async fn a_page_of_100_with_everything_is_within_the_default_limits() {
 async fn a_small_document_for_a_huge_response_is_too_complex() {
     let server = TestServer::with(Kind::Sqlite, &[]).await;
     let ann = server.user("ann").await;
-    let aliases: String = (0..97).map(|at| format!("c{at}: content ")).collect();
+    let aliases = many(0..97, |at| format!("c{at}: content "));
     let document = format!(
         "{{ conversation(partnerId: \"ben\", limit: 100) {{ nodes {{ ...F }} edges {{ node {{ ...F }} }} }} }} \
          fragment F on Message {{ {aliases} }}"
@@ -270,7 +271,7 @@ async fn an_event_that_is_too_large_is_an_error_and_the_next_one_comes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_is_flooded_gets_every_event_late_and_nobody_else_does() {
-    const EVENTS: usize = 60;
+    const EVENTS: u32 = 60;
     // Each event has some 1,000 bytes, so that the last of them is due a second or so after the first.
     let flags = ["--event-rate", "50000", "--cost-rate", "300000"];
     let server = TestServer::with(Kind::Sqlite, &flags).await;
@@ -288,9 +289,9 @@ async fn a_user_who_is_flooded_gets_every_event_late_and_nobody_else_does() {
     ann.send(&cid, "for cid").await;
     assert_eq!(other.contents_until("for cid").await, ["for cid"]);
     // The flooder spent nothing of ben's own rates.
-    assert_eq!(ben.unread_count().await, EVENTS as i64);
+    assert_eq!(ben.unread_count().await, i64::from(EVENTS));
     assert_eq!(
-        flooded.contents_until(&contents[EVENTS - 1]).await,
+        flooded.contents_until(&contents[contents.len() - 1]).await,
         contents
     );
     server.finish().await;
@@ -334,6 +335,14 @@ fn log_reads(log: &Log<'_>) -> usize {
         .count()
 }
 
+/// How often somebody's side of a conversation was read.
+fn side_reads(log: &Log<'_>) -> usize {
+    let statements = log.statements().into_iter();
+    statements
+        .filter(|it| it.contains("JOIN inbox i ON i.user_id = r.viewer_id"))
+        .count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_read_once_for_all_subscriptions_of_its_user() {
     const SUBSCRIPTIONS: usize = 40;
@@ -347,13 +356,14 @@ async fn a_log_is_read_once_for_all_subscriptions_of_its_user() {
     for _ in 0..4 {
         let mut socket = Socket::of(&ben).await;
         for id in 0..SUBSCRIPTIONS / 4 {
-            let document = "subscription { messageSent { message { content } } }";
+            let document =
+                "subscription { messageSent { message { content } inbox { unreadCount } } }";
             socket.subscribe(&id.to_string(), document, json!({})).await;
         }
         socket.settle().await;
         sockets.push(socket);
     }
-    let before = log_reads(&log);
+    let before = (log_reads(&log), side_reads(&log));
     for text in ["one", "two", "three"] {
         ann.send(&ben, text).await;
         for socket in &mut sockets {
@@ -364,9 +374,14 @@ async fn a_log_is_read_once_for_all_subscriptions_of_its_user() {
             }
         }
     }
-    let reads = log_reads(&log) - before;
+    let reads = (log_reads(&log) - before.0, side_reads(&log) - before.1);
     // Each socket looks again at the log's end, and may do so by itself.
-    assert!(reads <= 3 * 2 * 4, "{reads} statements for 120 events");
+    assert!(reads.0 <= 3 * 2 * 4, "{reads:?} statements for 120 events");
+    // The sends ask for a side, too.
+    assert!(
+        reads.1 <= 3 * (4 + 1),
+        "{reads:?} statements for 120 events"
+    );
     server.stop().await;
     database.finish().await;
 }
