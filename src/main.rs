@@ -95,7 +95,18 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
     done.map(|()| true)
 }
 
+/// Lets this process open as many files as it may: each connection is one.
+fn raise_file_limit() {
+    let resource = rustix::process::Resource::Nofile;
+    let mut limit = rustix::process::getrlimit(resource);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(resource, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn run_server(settings: &Serve) -> anyhow::Result<()> {
+    raise_file_limit();
     let address = settings.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         anyhow!("cannot listen on {address}: {error}; give another address by --listen (LISTEN)")

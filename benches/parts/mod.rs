@@ -44,6 +44,8 @@ impl Server {
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--send-rate", "0", "--cost-rate", "0"])
             .args(["--connection-rate", "0", "--address-rate", "0"])
+            .args(["--event-rate", "0", "--connections", "100000"])
+            .args(["--connections-per-address", "100000"])
             .args(flags)
             .stderr(Stdio::null())
             .spawn()

@@ -91,7 +91,7 @@ pub struct Verifier {
 struct Verified {
     identity: Identity,
     /// By which keys: others may not believe it.
-    round: u64,
+    version: u64,
 }
 
 /// Whom a token speaks for.
@@ -244,7 +244,7 @@ impl Verifier {
         }
         let digest = sha256(token);
         if let Some(verified) = self.verified.get(&digest)
-            && verified.round == known.round()
+            && verified.version == known.version()
         {
             return unless_expired(verified.identity);
         }
@@ -254,12 +254,12 @@ impl Verifier {
                 // Boxed, since it is rare, and every request would hold its room.
                 Box::pin(self.judge_by_newer_keys(token, &header, &known, invalid, tries)).await
             }
-            judged => judged.map(|identity| (identity, known.round())),
+            judged => judged.map(|identity| (identity, known.version())),
         };
-        let (identity, round) = judged?;
+        let (identity, version) = judged?;
         let verified = Verified {
             identity: identity.clone(),
-            round,
+            version,
         };
         self.verified.insert(digest, verified);
         Ok(identity)
@@ -292,7 +292,7 @@ impl Verifier {
         match asking.newer_than(known).await {
             Some(newer) => {
                 let judged = self.judge(token, header, &newer, &mut tries.max(1));
-                judged.map(|identity| (identity, newer.round()))
+                judged.map(|identity| (identity, newer.version()))
             }
             None => Err(invalid),
         }

@@ -21,6 +21,8 @@ pub(super) struct Known {
     keys: Vec<Key>,
     /// Whether there is a JWKS, and none of its keys is known yet.
     incomplete: bool,
+    /// How often the keys changed.
+    version: u64,
     /// How many times all sources were asked, and when the last time ended.
     round: u64,
     asked: Option<Instant>,
@@ -73,9 +75,9 @@ impl Known {
         self.keys.iter().any(|key| key.id().is_some())
     }
 
-    /// How many times the sources were read before: other keys have another number.
-    pub(super) fn round(&self) -> u64 {
-        self.round
+    /// Other keys have another number.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether there is no key at all.
@@ -169,6 +171,7 @@ fn gather(secret: Option<&Key>, sources: &[Source], round: u64) -> Known {
     Known {
         keys: secret.into_iter().chain(public).cloned().collect(),
         incomplete: sources.iter().any(|source| source.keys.is_empty()),
+        version: sources.iter().map(|source| source.version).sum(),
         round,
         asked: (round > 0).then(Instant::now),
     }
@@ -222,6 +225,8 @@ struct Source {
     /// What was read last, and the keys in it.
     text: Vec<u8>,
     keys: Vec<Key>,
+    /// How often they changed.
+    version: u64,
     failing: bool,
 }
 
@@ -236,6 +241,7 @@ impl Source {
             origin,
             text: Vec::new(),
             keys: Vec::new(),
+            version: 0,
             failing: false,
         }
     }
@@ -276,6 +282,7 @@ impl Source {
         let ids: Vec<&str> = keys.iter().filter_map(Key::id).collect();
         tracing::info!(keys = keys.len(), ?ids, "{} was read", self.origin);
         (self.text, self.keys) = (text, keys);
+        self.version += 1;
         Ok(())
     }
 }

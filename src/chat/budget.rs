@@ -27,6 +27,16 @@ struct Account {
     at: Instant,
 }
 
+/// How long to wait at most for reservations that are put right.
+const RESERVED: Duration = Duration::from_millis(50);
+
+/// What was taken from a budget until it is known how much is used; given back where it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    estimate: usize,
+}
+
 /// One user's budget.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -68,10 +78,16 @@ impl Budgets {
 }
 
 impl Budget {
-    /// Waits until the account is not overdrawn.
-    pub async fn ready(&self) {
+    /// Waits until the account is not overdrawn, and takes an estimate from it, to be put right once it is known how much was used.
+    pub async fn reserve(&self, estimate: usize) -> Reservation {
         while let Some(wait) = self.wait() {
-            tokio::time::sleep(wait).await;
+            // Others may have taken more than they need.
+            tokio::time::sleep(wait.min(RESERVED)).await;
+        }
+        self.charge(estimate);
+        Reservation {
+            budget: self.clone(),
+            estimate,
         }
     }
 
@@ -85,8 +101,11 @@ impl Budget {
     }
 
     /// Charges what was used up.
-    #[expect(clippy::cast_precision_loss, reason = "no response has 2^53 bytes")]
     pub fn charge(&self, units: usize) {
+        self.add(-as_f64(units));
+    }
+
+    fn add(&self, units: f64) {
         if self.budgets.rate == 0 {
             return;
         }
@@ -97,8 +116,26 @@ impl Budget {
             at: now,
         });
         *account = account.refilled(now, most);
-        account.balance -= units as f64;
+        account.balance = (account.balance + units).min(most);
     }
+}
+
+impl Reservation {
+    /// Charges what was used up, in place of the estimate.
+    pub fn settle(self, units: usize) {
+        self.budget.charge(units);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.add(as_f64(self.estimate));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no response has 2^53 bytes")]
+fn as_f64(units: usize) -> f64 {
+    units as f64
 }
 
 impl Account {
@@ -123,17 +160,17 @@ mod tests {
             budgets.of(Uuid::from_u128(2)),
         );
         let start = Instant::now();
-        flooded.charge(600);
-        flooded.ready().await;
+        flooded.reserve(300).await.settle(600);
+        drop(flooded.reserve(0).await);
         assert_eq!(
             start.elapsed(),
             Duration::ZERO,
             "it is used up, not overdrawn"
         );
         flooded.charge(50);
-        other.ready().await;
+        drop(other.reserve(0).await);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        flooded.ready().await;
+        drop(flooded.reserve(0).await);
         let waited = start.elapsed().as_secs_f64();
         assert!(
             (4.9..5.1).contains(&waited),

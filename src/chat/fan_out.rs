@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{
@@ -21,6 +22,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Chat, Error, Side, log::LogPage};
+
+/// How long the sides of conversations are kept for the subscriptions that come to them later.
+const SIDE_LIFE: Duration = Duration::from_secs(2);
 
 type Read = Result<Arc<LogPage>, Error>;
 
@@ -142,6 +146,8 @@ impl LogReader {
                 {
                     return Ok(page.clone());
                 }
+                // One whose task panicked is not taken away by itself.
+                state.readings.retain(|it| it.page.peek().is_none());
                 let mut readings = state.readings.iter();
                 let reading = readings
                     .find(|it| it.after == after && (it.contents || !self.contents))
@@ -174,7 +180,11 @@ impl Log {
             let mut state = log.state();
             let is_this = |it: &Reading| it.after == after && it.contents == contents;
             state.readings.retain(|it| !is_this(it));
-            if let Ok(page) = &read {
+            // Not one of a log that was replaced, or that was pruned past it.
+            if let Ok(page) = &read
+                && page.epoch == chat.last_epoch()
+                && page.after >= page.floor
+            {
                 let furthest = state.page.as_ref().map_or(page.after, |page| page.last());
                 if page.last() > furthest {
                     state.page = Some(page.clone());
@@ -212,6 +222,9 @@ impl Log {
                     asked_at,
                     side: side.clone(),
                 };
+                state
+                    .sides
+                    .retain(|_, read| read.asked_at.elapsed() < SIDE_LIFE);
                 state.sides.insert(partner, read);
                 (asked_at, side)
             }

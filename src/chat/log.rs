@@ -23,8 +23,9 @@ const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1,
 /// What follows a position in a log, up to where the page or the log ends, or to an entry whose message cannot be seen yet.
 #[derive(Debug)]
 pub(super) struct LogPage {
-    /// When it was asked for.
+    /// When it was asked for, and when it was there: it shows the log as it was somewhere between.
     pub(super) asked_at: Instant,
+    pub(super) answered_at: Instant,
     /// The position that it follows.
     pub(super) after: i64,
     /// Of the log and of PostgreSQL's timeline, where it tells: that changes when a standby is promoted and when a log of
@@ -157,6 +158,7 @@ impl Chat {
             Statement::from_sql_and_values(backend, sql, values.clone())
         });
         let rows = rows.await?;
+        let answered_at = Instant::now();
         let Bounds { epoch, end, floor } = Bounds::of(rows.first().ok_or_else(no_inbox)?)?;
         self.note_epoch(epoch);
         let mut found = Vec::with_capacity(rows.len());
@@ -198,6 +200,7 @@ impl Chat {
         });
         Ok(LogPage {
             asked_at,
+            answered_at,
             after,
             epoch,
             floor,
@@ -220,7 +223,7 @@ impl Chat {
         let rows = Rows::default()
             .uuids("user_id", hinted.iter().map(|(user, _)| *user))
             .integers("position", hinted.iter().map(|(_, position)| *position));
-        let ends = self.with_epoch(Uuid::nil(), page, |sql| {
+        let ends = self.with_epoch(Uuid::max(), page, |sql| {
             rows.clone().statement(backend, &sql)
         });
         let ends = ends.await?;
@@ -275,6 +278,11 @@ impl Chat {
                 answer
             }
         }
+    }
+
+    /// The epoch that was seen last.
+    pub(super) fn last_epoch(&self) -> i64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// Where the log was replaced, everything that this server remembers of it is of no use, and every listener is to see

@@ -45,7 +45,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 pub use self::{
-    budget::{Budget, Budgets},
+    budget::{Budget, Budgets, Reservation},
     clock::Clock,
     cursor::{List, PageCursor, SignalCursor, Stream},
     error::{Error, advice},

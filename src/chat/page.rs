@@ -1,5 +1,7 @@
 //! Lists, a page at a time: each page starts by a key, so that it costs what it holds, however long the list is.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::{
@@ -148,15 +150,23 @@ impl Chat {
         let partner = other_than(viewer, &page.partner)?;
         let id = conversation_id(viewer, partner);
         let after = parse_after(page.after.as_deref(), List::Conversation, id)?;
-        let users = self.people(viewer, [viewer, partner]).await?;
-        let viewer = users.get(viewer)?;
-        let partner = users.find(partner);
-        let partner = partner.filter(|user| user.subject == page.partner);
-        let partner = match (partner, self.limits.lookup) {
-            (Some(partner), _) => partner,
-            // A conversation with nobody is as empty as one with a stranger.
-            (None, UserLookup::Partners) => viewer.clone(),
-            (None, UserLookup::Anyone) => return Err(Error::UserNotFound(page.partner.clone())),
+        let (viewer, partner) = match self.limits.lookup {
+            UserLookup::Anyone => {
+                let users = self.people(viewer, [viewer, partner]).await?;
+                let found = users.find(partner);
+                let found = found.filter(|user| user.subject == page.partner);
+                let unknown = || Error::UserNotFound(page.partner.clone());
+                (users.get(viewer)?, found.ok_or_else(unknown)?)
+            }
+            // A conversation with a stranger is as empty as one with nobody.
+            UserLookup::Partners => {
+                let users = self.people(viewer, [viewer]).await?;
+                let subjects = HashSet::from([page.partner.as_str()]);
+                let partners = self.partners_of(viewer, &subjects).await?;
+                let viewer = users.get(viewer)?;
+                let partner = partners.find(partner).unwrap_or_else(|| viewer.clone());
+                (viewer, partner)
+            }
         };
         let people = [viewer, partner];
         Ok((Conversation { id, people }, after))

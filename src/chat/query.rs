@@ -31,7 +31,7 @@ pub struct Message {
     /// Whom it was sent to.
     pub recipient: Arc<user::Model>,
     /// The text; nothing where it was left out, because nobody asked for it.
-    pub(super) content: Option<String>,
+    pub(super) content: Option<Arc<str>>,
     /// When it was stored, in milliseconds since 1970.
     pub sent_at: i64,
     /// When its recipient first read it; nothing while unread.
@@ -76,7 +76,7 @@ impl Message {
             id: MessageId::of(&row),
             sender: users.get(row.sender_id)?,
             recipient: users.get(row.recipient_id)?,
-            content: Some(row.content),
+            content: Some(row.content.into()),
             sent_at: row.sent_at,
             read_at: row.read_at,
             client_message_id: Some(row.client_message_id),
@@ -246,7 +246,7 @@ impl Conversation {
             },
             sender: sender.clone(),
             recipient: recipient.clone(),
-            content: Some(row.try_get_by_index(2)?),
+            content: Some(row.try_get_by_index::<String>(2)?.into()),
             sent_at: row.try_get_by_index(3)?,
             read_at: row.try_get_by_index(4)?,
             client_message_id: row.try_get_by_index(5)?,
@@ -286,7 +286,7 @@ pub(super) async fn unread(
             },
             sender: users.get(sender)?,
             recipient: recipient.clone(),
-            content: Some(row.try_get_by_index(4)?),
+            content: Some(row.try_get_by_index::<String>(4)?.into()),
             sent_at: row.try_get_by_index(5)?,
             read_at: None,
             client_message_id: None,

@@ -27,7 +27,7 @@ pub struct Signal {
     pub cursor: SignalCursor,
     /// The message, as it stands at delivery.
     pub message: Arc<Message>,
-    /// When the log was read.
+    /// When the log had been read.
     pub(super) read_at: Instant,
 }
 
@@ -184,7 +184,7 @@ impl SignalStream {
                 ..self.cursor
             },
             message: entry.message.clone(),
-            read_at: page.asked_at,
+            read_at: page.answered_at,
         });
         let signals = signals.collect();
         self.cursor.position = last;

@@ -59,9 +59,9 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// When the name was given, as it is stored: any time is after [`STAND_IN`], and none is after now.
-    fn stored_at(&self, now: i64) -> i64 {
-        self.named_at.min(now).max(STAND_IN + 1)
+    /// When the name was given: any time is after [`STAND_IN`].
+    fn given_at(&self) -> i64 {
+        self.named_at.max(STAND_IN + 1)
     }
 }
 
@@ -71,6 +71,9 @@ const STAND_IN: i64 = 0;
 /// What the last request of a user said: another one that says nothing newer needs no look-up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
+    /// When the name was given, by whoever gave it.
+    given_at: i64,
+    /// The same, as it counts.
     named_at: i64,
 }
 
@@ -88,18 +91,23 @@ impl Chat {
     /// [`Error::Unavailable`].
     pub async fn arrive(&self, subject: &Subject, naming: Option<&Naming>) -> Result<Uuid, Error> {
         let id = user_id(subject.as_str());
-        let now = self.clock.now();
-        let named_at = naming.map_or(STAND_IN, |naming| naming.stored_at(now));
-        if self
-            .known
-            .get(&id)
-            .is_some_and(|known| known.named_at >= named_at)
-        {
+        let given_at = naming.map_or(STAND_IN, Naming::given_at);
+        let is_known = |known: Known| known.named_at >= given_at || known.given_at == given_at;
+        if self.known.get(&id).is_some_and(is_known) {
             return Ok(id);
         }
+        let now = self.clock.now();
+        // None is after now.
+        let named_at = given_at.min(now);
         // Known users are many at a restart: they are looked up by the connections that read, and leave the writer's alone.
         let stored = query::user(&self.reader(id), subject.as_str()).await?;
-        if stored.is_none_or(|user| is_renamed(user.named_at, named_at, now)) {
+        // A name from the future counts as newer with every request: it is written once.
+        let is_written = |user: &user::Model| {
+            given_at > now && naming.is_some_and(|it| it.username.as_str() == user.username)
+        };
+        let is_new =
+            |user: user::Model| is_renamed(user.named_at, named_at, now) && !is_written(&user);
+        if stored.is_none_or(is_new) {
             if naming.is_some_and(|naming| naming.stripped) {
                 tracing::warn!(
                     user = %id,
@@ -116,7 +124,7 @@ impl Chat {
             };
             store(&self.store, &[arrival], now).await?;
         }
-        self.known.insert(id, Known { named_at });
+        self.known.insert(id, Known { given_at, named_at });
         Ok(id)
     }
 

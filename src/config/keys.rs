@@ -97,6 +97,16 @@ impl Keys {
     }
 
     pub(super) fn contradictions(&self) -> Vec<Mistake> {
+        let mut found = self.missing();
+        let from = &self.service_tokens_from;
+        if from.len() > 1 && from.contains(&ServiceTokens::None) {
+            let message = "--service-tokens-from (SERVICE_TOKENS_FROM): none stands alone";
+            found.push(Mistake::new(&["service-tokens-from"], message));
+        }
+        found
+    }
+
+    fn missing(&self) -> Vec<Mistake> {
         if self.jwt_secret.is_none()
             && self.jwt_public_key.is_empty()
             && self.jwt_jwks_url.is_none()

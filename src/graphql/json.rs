@@ -62,6 +62,9 @@ impl JsonWriter {
 
     /// Writes a value.
     pub(crate) fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        if self.full {
+            return;
+        }
         // It fails for values that JSON cannot hold, and those of a response all can be.
         serde_json::to_writer(self, value).expect("a response is JSON");
     }

@@ -15,13 +15,16 @@ mod scalar;
 mod subscription;
 mod user;
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_graphql::{
     ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
     ValidationMode, dataloader::DataLoader, parser::types::ExecutableDocument,
 };
-use futures_util::{StreamExt as _, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, stream::BoxStream};
 
 pub use self::{
     caller::{Caller, Viewer},
@@ -49,6 +52,10 @@ pub struct Api {
     /// For the bytes of events.
     budgets: Budgets,
 }
+
+/// How many bytes of a response a point of its operation's cost stands for at most: 250 characters of a content, each escaped by
+/// six.
+const BYTES_OF_A_POINT: usize = 1_500;
 
 /// What bounds the API's responses.
 #[derive(Clone, Copy, Debug)]
@@ -156,10 +163,20 @@ impl Api {
         json::encode_errors(errors)
     }
 
-    /// How far a subscription of the caller's comes, which begins after `start`, or where its argument `after` says.
+    /// How far a subscription of the caller's comes, which begins after `start`, or where its argument `after` says, and of
+    /// which an event costs so much.
     #[must_use]
-    pub fn progress(&self, caller: &Caller, start: Option<String>) -> Progress {
-        Progress::new(start, self.budgets.of(caller.observer().turn()))
+    pub fn progress(&self, caller: &Caller, start: Option<String>, price: u64) -> Progress {
+        let estimate = usize::try_from(price).unwrap_or(usize::MAX);
+        let estimate = estimate.saturating_mul(BYTES_OF_A_POINT);
+        let budget = self.budgets.of(caller.observer().turn());
+        Progress::new(start, budget, estimate.min(self.response_limit))
+    }
+
+    /// The most bytes in a response.
+    #[must_use]
+    pub fn response_limit(&self) -> usize {
+        self.response_limit
     }
 
     /// Begins a subscription: once this returns, everything that happens is part of it. `is_whole` tells whether its events
@@ -191,9 +208,17 @@ impl Api {
         };
         Ok(match form {
             Ok(form) if is_whole => {
-                let events = signals.stream().map(move |signal| match signal {
-                    Ok(signal) => Ok(form.write(&signal)),
-                    Err(error) => Err(form.failed(error)),
+                let form = Arc::new(form);
+                // Boxed, so that a subscription that waits keeps no room for it.
+                let events = signals.stream().then(move |signal| {
+                    let form = form.clone();
+                    let event = async move {
+                        match signal {
+                            Ok(signal) => Ok(form.write(&signal).await),
+                            Err(error) => Err(form.failed(error)),
+                        }
+                    };
+                    event.boxed()
                 });
                 Events::Written(events.boxed())
             }

@@ -13,7 +13,7 @@ use super::{
     caller::viewer,
     message::{MessageRead, MessageSent, SignalOf},
 };
-use crate::chat::{self, Budget, Chat, Signal, SignalCursor, SignalStream, Subscribe};
+use crate::chat::{self, Budget, Chat, Reservation, Signal, SignalCursor, SignalStream, Subscribe};
 
 /// How long to wait before an absent database is asked for again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -66,6 +66,8 @@ impl Subscription {
 pub struct Progress {
     state: Arc<Mutex<State>>,
     budget: Budget,
+    /// How many bytes an event may have.
+    estimate: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +78,13 @@ struct State {
     event: Option<SignalCursor>,
     /// Where to go on after everything that was sent or did not match; none where it was taken.
     reached: Option<SignalCursor>,
+    /// For the event that is being written.
+    reservation: Option<Reservation>,
 }
 
 impl Progress {
     /// Of a subscription that begins after this cursor; without one where its argument `after` says.
-    pub(super) fn new(start: Option<String>, budget: Budget) -> Self {
+    pub(super) fn new(start: Option<String>, budget: Budget, estimate: usize) -> Self {
         let state = State {
             start,
             ..State::default()
@@ -88,6 +92,7 @@ impl Progress {
         Self {
             state: Arc::new(Mutex::new(state)),
             budget,
+            estimate,
         }
     }
 
@@ -103,9 +108,18 @@ impl Progress {
         Some(self.state().reached.take()?.to_string())
     }
 
-    /// Charges the user for an event of so many bytes.
+    /// Charges the user for the event that was written, of so many bytes.
     pub fn charge(&self, bytes: usize) {
-        self.budget.charge(bytes);
+        let reservation = self.state().reservation.take();
+        if let Some(reservation) = reservation {
+            reservation.settle(bytes);
+        }
+    }
+
+    /// Waits until the user may be sent another event.
+    async fn ready(&self) {
+        let reservation = self.budget.reserve(self.estimate).await;
+        self.state().reservation = Some(reservation);
     }
 
     fn start(&self) -> Option<String> {
@@ -200,7 +214,7 @@ impl Signals {
         loop {
             if !self.unsent.is_empty() {
                 // Boxed, so that a subscription that waits for signals keeps no room for it.
-                Box::pin(self.progress.budget.ready()).await;
+                Box::pin(self.progress.ready()).await;
             }
             if let Some(signal) = self.unsent.pop_front() {
                 self.progress.sent(signal.cursor);

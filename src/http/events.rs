@@ -60,7 +60,7 @@ pub(super) fn subscribe(
     // What is no text cannot be a cursor either, and is refused like one.
     let last = last.map(|id| id.to_str().unwrap_or("?").to_owned());
     let last = last.filter(|id| !id.is_empty());
-    let progress = server.api.progress(&caller, last);
+    let progress = server.api.progress(&caller, last, prepared.price);
     let keep_alive = server.bounds.sockets.keep_alive;
     let mut ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Server, accept::MediaType, answer};
 use crate::{
@@ -65,10 +66,25 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
     answer::json(StatusCode::OK, MediaType::Json, &body)
 }
 
+/// How the database is, asked for once for all who wait for it: whoever likes may ask, as often as they like.
+async fn standing(server: &Server) -> Result<Standing, chat::Error> {
+    let came_at = Instant::now();
+    let mut last = server.standing.lock().await;
+    match &*last {
+        Some((asked_at, standing)) if *asked_at >= came_at => standing.clone(),
+        _ => {
+            let asked_at = Instant::now();
+            let standing = server.api.chat().standing().await;
+            *last = Some((asked_at, standing.clone()));
+            standing
+        }
+    }
+}
+
 async fn database(server: &Server) -> (Part, Part) {
     let unavailable = |reason: String| Some(Wrong::Unavailable(reason));
     let part = |word, wrong| Part { word, wrong };
-    match server.api.chat().standing().await {
+    match standing(server).await {
         Ok(Standing::Ready) => (OK, OK),
         Ok(Standing::Pending) => {
             let reason = "the database's schema is not up to date: run `directmessages migrate up`";

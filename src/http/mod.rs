@@ -35,7 +35,7 @@ use axum::{
     response::Response,
     routing,
 };
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
@@ -53,6 +53,7 @@ use self::{
 pub(crate) use self::{connection::serve, documents::ManifestError};
 use crate::{
     auth::Verifier,
+    chat::{self, Standing},
     config::{Bounds, Pages, Serve, TrustedDocuments},
     graphql::{self, Api, Caller},
     observe::{Limit, Metrics},
@@ -117,6 +118,8 @@ pub(crate) struct Server {
     metrics: Metrics,
     /// Whether each operation is logged when it ends.
     request_log: bool,
+    /// How the database was last, and when that was asked for.
+    standing: Mutex<Option<(Instant, Result<Standing, chat::Error>)>>,
     permits: Permits,
     subscriptions: Permits,
     allowed_origins: AllowedOrigins,
@@ -147,6 +150,7 @@ impl Server {
         };
         Ok(Self {
             api,
+            standing: Mutex::default(),
             verifier,
             documents,
             gate,
@@ -186,7 +190,13 @@ impl Server {
         let name = asked.document.clone();
         let found = self.documents.find(asked, caller);
         let bytes = found.as_ref().map_or(0, |params| params.query.len());
-        let paid = self.rates.admit_document(caller, address, bytes, paid)?;
+        // A document that was checked before is only looked up.
+        let is_new = found
+            .as_ref()
+            .is_ok_and(|params| !self.gate.knows(&params.query));
+        let paid = self
+            .rates
+            .admit_document(caller, address, bytes, is_new, paid)?;
         let params = found?;
         let prepared = self.gate.prepare(&params).await?;
         if let Some(name) = name {
@@ -205,6 +215,11 @@ impl Server {
     /// Lets one more connection of the caller's stay open, for as long as the permit is held.
     fn connect(&self, caller: &Caller) -> Result<Option<Permit>, Refusal> {
         self.rates.connect(caller)?;
+        self.stay(caller)
+    }
+
+    /// The same, of a connection that was counted when it was opened.
+    fn stay(&self, caller: &Caller) -> Result<Option<Permit>, Refusal> {
         self.permits.acquire(caller)
     }
 

@@ -139,7 +139,8 @@ impl Phase {
         if let At::Serving { length, .. } = state.at {
             let after = state.head.after;
             state.pipelined |= length.is_some_and(|length| after > length);
-            state.at = if state.pipelined {
+            // Of a chunked body the end is not known here: what came after it may be of the next head.
+            state.at = if state.pipelined || length.is_none() {
                 self.due()
             } else {
                 At::Idle

@@ -14,6 +14,8 @@ use super::{
     gate::{Prepared, ROOT_FIELD, Refusal},
 };
 use crate::{
+    auth::Identity,
+    chat::user_id,
     config,
     graphql::{Caller, ErrorCode},
     observe::{self, Metrics},
@@ -85,16 +87,19 @@ impl Rates {
         Ok(paid)
     }
 
-    /// Takes a document of so many bytes before it is checked: a rejected one costs a root field at least.
+    /// Takes a document of so many bytes before it is checked: a root field at least, and one for each 1,000 bytes of a new one,
+    /// which has to be parsed and validated.
     pub(super) fn admit_document(
         &self,
         caller: &Caller,
         address: Address,
         bytes: usize,
+        is_new: bool,
         Paid(paid): Paid,
     ) -> Result<Paid, Refusal> {
         let points = match caller {
             Caller::Nobody => units(bytes),
+            Caller::User(_) | Caller::Service if is_new => ROOT_FIELD * units(bytes).max(1),
             Caller::User(_) | Caller::Service => units(bytes).max(ROOT_FIELD),
         };
         self.take_points(caller, address, points.saturating_sub(paid))?;
@@ -128,6 +133,19 @@ impl Rates {
     /// Takes a connection that stays open from its user's bucket.
     pub(super) fn connect(&self, caller: &Caller) -> Result<(), Refusal> {
         limited(caller).map_or(Ok(()), |user| self.connections.take(&user, 1))
+    }
+
+    /// Takes a socket that is opened with a good token from its user's bucket.
+    pub(super) fn opened(&self, identity: &Identity) -> Result<(), Refusal> {
+        if identity.service {
+            return Ok(());
+        }
+        self.connections.take(&user_id(&identity.subject), 1)
+    }
+
+    /// Takes so many bytes of a client that has not said who it is.
+    pub(super) fn anonymous_bytes(&self, address: Address, bytes: usize) -> Result<(), Refusal> {
+        self.addresses.take(&address, units(bytes))
     }
 
     /// Takes a request that speaks for nobody, or a socket that is opened, from its address's bucket.

@@ -15,7 +15,7 @@ use super::{
     gate::{Prepared, Shape},
     watch::{self, RequestId, Watch, outcome},
 };
-use crate::graphql::{Api, Caller, Error, Events, Progress};
+use crate::graphql::{Api, Caller, Error, ErrorCode, Events, Progress};
 
 /// What an operation sends, one after the other.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Server {
         );
         let events = match begun.await {
             Ok(Events::Written(events)) => {
-                let places = shape.into_places();
+                let (api, places) = (self.api.clone(), shape.into_places());
                 let told = events.map(move |event| {
                     let ended = |error| {
                         let mut errors = vec![error];
@@ -83,10 +83,10 @@ impl Server {
                         errors
                     };
                     match event {
-                        Ok(Ok(text)) => next(&progress, text, &[]),
+                        Ok(Ok(text)) => next(&api, &progress, text, &[]),
                         Ok(Err(error)) => {
                             let errors = ended(error.into());
-                            next(&progress, Api::encode_errors(&errors), &errors)
+                            next(&api, &progress, Api::encode_errors(&errors), &errors)
                         }
                         Err(error) => Told::Error(ended(error)),
                     }
@@ -176,10 +176,16 @@ impl Server {
     }
 }
 
-/// One event, charged to the user.
-fn next(progress: &Progress, text: String, errors: &[ServerError]) -> Told {
-    progress.charge(text.len());
-    Told::Next(text, outcome(errors))
+/// One event, charged to the user: one that was too large for as much as was written of it.
+fn next(api: &Api, progress: &Progress, text: String, errors: &[ServerError]) -> Told {
+    let outcome = outcome(errors);
+    let bytes = if outcome == ErrorCode::ResponseTooLarge.name() {
+        api.response_limit()
+    } else {
+        text.len()
+    };
+    progress.charge(bytes);
+    Told::Next(text, outcome)
 }
 
 /// A subscription's events in their shape; one without data is its end.
@@ -204,7 +210,7 @@ fn responses(
                 return Told::Error(event.errors);
             }
             let text = api.encode(&mut event).await;
-            next(&progress, text, &event.errors)
+            next(&api, &progress, text, &event.errors)
         }
     });
     // The error that ends it is the last.

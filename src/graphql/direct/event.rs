@@ -7,7 +7,8 @@ use async_graphql::{
 use entity::signal::Kind;
 
 use super::{
-    Node, Object, Root, Row as _, UserField, arguments, node, user_field, write_text, write_user,
+    Node, Object, Root, Row as _, UserField, arguments, node, user_field, write_json, write_key,
+    write_separator, write_text, write_user,
 };
 use crate::{
     chat::{self, Signal, Subscribe},
@@ -99,18 +100,28 @@ impl Events {
     ///
     /// # Errors
     /// `RESPONSE_TOO_LARGE`.
-    pub(in crate::graphql) fn write(&self, signal: &Signal) -> Result<String, Error> {
+    pub(in crate::graphql) async fn write(&self, signal: &Signal) -> Result<String, Error> {
         let (message, viewer) = (&signal.message, signal.cursor.user);
         let mut out = JsonWriter::new(self.limit, 1_024);
         self.root.begin(&mut out);
-        self.event.write(&mut out, |out, field| match field {
-            EventField::Cursor => write_text(out, &signal.cursor),
-            EventField::Message(node) => {
-                node.write(out, |out, field| message.write(field, viewer, out));
+        out.raw(b"{");
+        for (place, (key, field)) in self.event.fields.iter().enumerate() {
+            write_separator(&mut out, place);
+            write_key(&mut out, key);
+            match field {
+                None => write_json(&mut out, self.event.ty),
+                Some(EventField::Cursor) => write_text(&mut out, &signal.cursor),
+                Some(EventField::Message(node)) => {
+                    node.write(&mut out, |out, field| message.write(field, viewer, out));
+                }
+                Some(EventField::Sender(user)) => write_user(&mut out, user, &message.sender),
+                Some(EventField::Recipient(user)) => write_user(&mut out, user, &message.recipient),
             }
-            EventField::Sender(user) => write_user(out, user, &message.sender),
-            EventField::Recipient(user) => write_user(out, user, &message.recipient),
-        });
+            if !out.pause().await {
+                break;
+            }
+        }
+        out.raw(b"}");
         Root::end(&mut out);
         out.finish_text()
     }

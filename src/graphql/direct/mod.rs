@@ -42,7 +42,8 @@ impl Root {
             return None;
         };
         let (at, field) = (field.pos, &field.node);
-        let key = key(field).filter(|_| definition.ty == ty)?;
+        let key = field.alias.as_ref().unwrap_or(&field.name);
+        let key = (definition.ty == ty).then(|| key.node.clone())?;
         Some((Self { key, at }, field))
     }
 

@@ -7,7 +7,7 @@ use async_graphql::{
 use uuid::Uuid;
 
 use super::{
-    Node, Object, Root, Row, UserField, arguments, node, user_field, write_json, write_key,
+    Node, Object, Root, Row, UserField, arguments, key, node, user_field, write_json, write_key,
     write_separator, write_text, write_user,
 };
 use crate::{
@@ -42,6 +42,7 @@ impl Page {
             return None;
         }
         let (root, field) = Root::of(operation, OperationType::Query)?;
+        key(field)?;
         let arguments = arguments(field)?;
         let selection = &field.selection_set.node;
         let list = match field.name.node.as_str() {

@@ -125,6 +125,11 @@ impl Gate {
         self.checker.check(text).err()
     }
 
+    /// Whether a document was checked before.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        self.verdicts.peek(text).is_some()
+    }
+
     async fn verdict(&self, text: &str) -> Result<Verdict, Refusal> {
         if let Some(verdict) = self.verdicts.get(text) {
             return Ok(verdict);

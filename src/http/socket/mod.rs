@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::WebSocketUpgrade,
-    http::{StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{StatusCode, request::Parts},
     response::Response,
 };
 
@@ -60,16 +60,17 @@ pub(super) async fn open(server: Arc<Server>, head: &Parts, upgrade: WebSocketUp
         return refused(&AllowedOrigins::refusal());
     }
     let address = server.address_of(&head.extensions, headers);
-    // A socket is nobody's until its `connection_init`, whatever its opening says.
-    if headers.contains_key(AUTHORIZATION)
-        && let Err(refusal) = server.rates.anonymous(address)
-    {
-        return refused(&refusal);
-    }
+    // Without a good token it counts for its address.
     let identity = match request::identity(&server, headers, address).await {
         Ok(identity) => identity,
         Err(refusal) => return refused(&refusal),
     };
+    let opened = identity
+        .as_ref()
+        .map(|identity| server.rates.opened(identity));
+    if let Some(Err(refusal)) = opened {
+        return refused(&refusal);
+    }
     let (upgrade, offers) = agree(upgrade);
     let limit = server.bounds.body_limit;
     let tasks = server.tasks.clone();

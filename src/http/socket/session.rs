@@ -216,7 +216,7 @@ impl Session {
             Some(Err(error)) => Err(broken(error, self.server.bounds.body_limit)),
             Some(Ok(Message::Close(_))) => Err(End::Closed),
             Some(Ok(Message::Text(text))) => {
-                let paid = self.pay(text.len());
+                let paid = self.pay(text.len())?;
                 match protocol::parse(&text) {
                     Ok(message) => self.act(message, paid).await,
                     Err(reason) => close(Code::InvalidMessage, &reason),
@@ -226,7 +226,7 @@ impl Session {
                 close(Code::InvalidMessage, "Invalid message: send text")
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
-                self.pay(0);
+                self.pay(0)?;
                 self.early_pings += usize::from(self.admitted.is_none());
                 if self.early_pings > EARLY_PINGS {
                     return close(Code::Unauthorized, NOT_ADMITTED);
@@ -237,15 +237,21 @@ impl Session {
     }
 
     /// Takes a message of so many bytes from the client's rate. One that is over it is served, and the next is read later.
-    fn pay(&mut self, bytes: usize) -> Paid {
+    ///
+    /// Before `connection_init` it is its address that pays, and one that cannot is closed.
+    fn pay(&mut self, bytes: usize) -> Result<Paid, End> {
         let Some(Admitted { caller, .. }) = &self.admitted else {
-            return Paid::default();
+            let rates = &self.server.rates;
+            if let Err(refusal) = rates.anonymous_bytes(self.address, bytes) {
+                return Err(not_taken(&refusal));
+            }
+            return Ok(Paid::default());
         };
         let paid = self.server.rates.admit_bytes(caller, self.address, bytes);
-        paid.unwrap_or_else(|refusal| {
+        Ok(paid.unwrap_or_else(|refusal| {
             self.slowed_until = refusal.retry_after.map(|wait| Instant::now() + wait);
             Paid::default()
-        })
+        }))
     }
 
     async fn act(&mut self, message: Received, paid: Paid) -> Step {
@@ -271,13 +277,14 @@ impl Session {
     async fn init(&mut self, payload: Map<String, Value>) -> Step {
         let credentials = Credentials::of(payload);
         let credentials = credentials.map_err(|(code, reason)| End::Close(code, reason))?;
-        let identity = match credentials.authorization {
+        let (identity, is_counted) = match credentials.authorization {
             Some(token) => {
                 let identity = request::bearer(&self.server, &token).await;
-                identity.map_err(|refusal| not_taken(&refusal))?
+                (identity.map_err(|refusal| not_taken(&refusal))?, false)
             }
             None => match self.identity.take() {
-                Some(identity) => identity,
+                // It was counted when the socket was opened.
+                Some(identity) => (identity, true),
                 None => return close(Code::Forbidden, "Forbidden: send a token as authorization"),
             },
         };
@@ -285,7 +292,11 @@ impl Session {
         let chat = self.server.api.chat();
         let caller = Caller::arrive(chat, &identity, act_as.as_deref()).await;
         let caller = caller.map_err(|error| not_taken(&error.into()))?;
-        let permit = self.server.connect(&caller);
+        let permit = if is_counted {
+            self.server.stay(&caller)
+        } else {
+            self.server.connect(&caller)
+        };
         self.admitted = Some(Admitted {
             caller,
             _permit: permit.map_err(|refusal| not_taken(&refusal))?,
@@ -353,7 +364,7 @@ impl Session {
         watch: Watch,
         permit: Option<Permit>,
     ) {
-        let progress = self.server.api.progress(&caller, None);
+        let progress = self.server.api.progress(&caller, None, prepared.price);
         let single = prepared.kind != OperationType::Subscription;
         let told = self.server.tell(prepared, caller, progress.clone(), &watch);
         let (told, abort) = abortable(told);
@@ -412,7 +423,9 @@ impl Session {
 
     /// A ping, with the cursors of quiet listeners that moved over what they were not told of.
     async fn ping(&mut self) -> Step {
-        if !std::mem::take(&mut self.heard) {
+        // What a client sends is not read for a while where it sends too much.
+        let is_read = self.read_from().is_none();
+        if !std::mem::take(&mut self.heard) && is_read {
             return Err(End::Gone);
         }
         let moved = self.operations.iter().filter_map(|(id, operation)| {

@@ -85,6 +85,8 @@ impl Recording {
                 b'w' => (Deed::Write, offset, (at, at + length)),
                 b't' => (Deed::Truncate, length, (at, at)),
                 b's' => (Deed::Synced, 0, (at, at)),
+                // Of the write-ahead log, by the look at the file at the start: nothing is in it then.
+                b'u' if file == 1 => (Deed::Truncate, 0, (at, at)),
                 other => panic!(
                     "{:?} is nothing that a running server does",
                     char::from(other)

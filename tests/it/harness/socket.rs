@@ -41,6 +41,9 @@ impl Socket {
         headers: &[(&'static str, &str)],
     ) -> Result<Self, tungstenite::Error> {
         let mut request = format!("ws://{address}/graphql").into_client_request()?;
+        for (name, _) in headers {
+            request.headers_mut().remove(*name);
+        }
         for (name, value) in headers {
             request.headers_mut().append(*name, value.parse().unwrap());
         }

@@ -87,6 +87,7 @@ async fn connections_that_are_all_in_use_are_no_absence() {
 async fn a_spoilt_file_is_told() {
     let database = TestDatabase::new(Kind::Sqlite).await;
     let server = TestServer::on(&database, &[]).await;
+    let ann = server.user("ann").await;
     assert_eq!(readiness(&server).await.0, 200);
     let url: DatabaseUrl = database.url.parse().unwrap();
     let file = url.file().unwrap();
@@ -95,8 +96,11 @@ async fn a_spoilt_file_is_told() {
     until(
         "a connection that has read nothing yet is told",
         async || {
-            // Those that have read something hold it: several at one time need new ones.
-            let asked = (0..16).map(|_| readiness(&server));
+            // Those that have read something hold it: several reads at one time need new ones.
+            let asked = (0..16).map(async |_| {
+                let read = ann.ask("{ inbox { unreadCount } }", json!({}));
+                future::join(read, readiness(&server)).await.1
+            });
             let answers = future::join_all(asked).await;
             let broken = |body: &Value| body["checks"]["database"] == "broken";
             let told = answers.iter().find(|(_, body)| broken(body));
