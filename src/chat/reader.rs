@@ -1,16 +1,20 @@
 //! The connections that read, and what pools of connections have in common.
 
 use std::{
-    panic::resume_unwind,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
+
+use futures_util::{FutureExt as _, future::BoxFuture};
 
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult,
     RuntimeErr, Statement, TransactionTrait as _,
 };
 
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -56,8 +60,9 @@ pub(super) async fn close(db: DatabaseConnection) {
 
 /// The connections that read, for one user's statements. Cheap to clone.
 ///
-/// A statement runs in a task of its own, to its end or its timeout, whoever polls for its answer: a client that stops reading,
-/// or hangs up, never keeps a connection. A statement that gets no answer in time fails as if the database were unavailable.
+/// A statement that has begun runs to its end or its timeout, also where its client hangs up: its connection is free again then. It
+/// is polled by whoever waits for its answer, which must not stop: what waits for a client runs statements in tasks of their own.
+/// A statement that gets no answer in time fails as if the database were unavailable.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(super) shared: Arc<Shared>,
@@ -108,15 +113,42 @@ impl Reader {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
-        let (shared, user) = (self.shared.clone(), self.user);
-        let run = async move { shared.run(user, ask).await };
-        match tokio::spawn(run.in_current_span()).await {
-            Ok(answer) => answer,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
-            },
+        let shared = self.shared.clone();
+        present(shared.primary.as_ref())?;
+        let began = Instant::now();
+        let permit = tokio::time::timeout(shared.acquire_timeout, shared.queue.acquire(self.user));
+        let Ok(permit) = permit.await else {
+            // The connections are there, and in use: no reason to look for another primary.
+            shared.metrics.read(began.elapsed());
+            return Err(busy());
+        };
+        let run = async move {
+            let _permit = permit;
+            shared.run(began, ask).await
+        };
+        ToItsEnd(Some(run.boxed())).await
+    }
+}
+
+/// Runs to its end: where nobody waits for its answer any more, in a task of its own.
+struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let running = self.0.as_mut().expect("it is polled until it is ready");
+        let answer = ready!(running.poll_unpin(cx));
+        self.0 = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        // Without a runtime nothing runs on.
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(rest.in_current_span());
         }
     }
 }
@@ -124,23 +156,14 @@ impl Reader {
 impl Shared {
     async fn run<T, F>(
         &self,
-        user: Uuid,
+        began: Instant,
         ask: impl Fn(DatabaseConnection) -> F + Sync,
     ) -> Result<T, DbErr>
     where
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        present(self.primary.as_ref())?;
-        let began = Instant::now();
-        let permit = tokio::time::timeout(self.acquire_timeout, self.queue.acquire(user)).await;
-        let answer = match permit {
-            Ok(_permit) => {
-                let answer = self.retry(ask);
-                in_time(self.primary.as_ref(), self.patience, answer).await
-            }
-            // The connections are there, and in use: no reason to look for another primary.
-            Err(_) => Err(busy()),
-        };
+        let answer = self.retry(ask);
+        let answer = in_time(self.primary.as_ref(), self.patience, answer).await;
         self.metrics.read(began.elapsed());
         if answer.is_ok() {
             *self.answered() = Some(Instant::now());

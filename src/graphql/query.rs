@@ -80,7 +80,7 @@ impl Query {
     }
 
     /// The viewer's side of the conversation with a partner; null before the first message. An unknown partner:
-    /// `USER_NOT_FOUND`. Oneself: `CANNOT_MESSAGE_SELF`.
+    /// `USER_NOT_FOUND`, or null where the server's settings hide who exists. Oneself: `CANNOT_MESSAGE_SELF`.
     async fn conversation_partner(
         &self,
         ctx: &Context<'_>,
@@ -90,7 +90,7 @@ impl Query {
     }
 
     /// The conversation between the viewer and a partner, oldest first. A partner that exists but was never written to: an
-    /// empty page. An unknown partner: `USER_NOT_FOUND`. Oneself: `CANNOT_MESSAGE_SELF`.
+    /// empty page. An unknown partner: `USER_NOT_FOUND`, or an empty page where the server's settings hide who exists. Oneself: `CANNOT_MESSAGE_SELF`.
     #[expect(clippy::too_many_arguments, reason = "they are the contract")]
     async fn conversation(
         &self,
@@ -137,7 +137,8 @@ impl Query {
         message(ctx, id.parse().ok()).await.transpose()
     }
 
-    /// Any existing user, to a signed-in caller; null for every other id.
+    /// Any existing user, to a signed-in caller; null for every other id. By a setting of the server's, only oneself and whoever the
+    /// viewer has exchanged a message with.
     async fn user(
         &self,
         ctx: &Context<'_>,

@@ -14,8 +14,8 @@ impl User {
         ID(self.0.subject.clone())
     }
 
-    /// The name to show for this user, 1 to 255 bytes: from the token's `preferred_username` or `name`, or from
-    /// `upsertUsers`; the id until one was given.
+    /// The name to show for this user, 1 to 255 bytes without control characters: from the token's `preferred_username` or `name`,
+    /// or from `upsertUsers`; until one was given the id, without the characters that a name may not hold.
     async fn username(&self) -> &str {
         &self.0.username
     }
@@ -26,7 +26,7 @@ impl User {
 pub(crate) struct UserInput {
     /// The user's id in the host application: 1 to 255 bytes, not starting with `dm_`, free of NUL.
     pub(crate) id: ID,
-    /// The name to show for this user: 1 to 255 bytes, free of NUL.
+    /// The name to show for this user: 1 to 255 bytes, free of control characters and of those that change the direction of text.
     pub(crate) username: String,
 }
 

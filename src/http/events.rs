@@ -20,7 +20,10 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use serde_json::json;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
 use super::{
     Server, answer,
@@ -65,7 +68,13 @@ pub(super) fn subscribe(
     let mut ticks = interval_at(Instant::now() + keep_alive, keep_alive);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = Events {
-        told: server.tell(prepared, caller, progress.clone(), watch),
+        told: server.tell(
+            prepared,
+            caller,
+            progress.clone(),
+            watch,
+            Arc::new(Semaphore::new(1)),
+        ),
         watch: watch.hand_over(),
         _open: server.metrics.listening(Listening::Stream),
         server: server.clone(),

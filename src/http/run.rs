@@ -8,6 +8,8 @@ use futures_util::{
     FutureExt as _, StreamExt as _, future,
     stream::{self, BoxStream},
 };
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::{
@@ -31,30 +33,40 @@ pub(super) enum Told {
 }
 
 impl Server {
-    /// What one operation sends, up to `Complete` or `Error`. A subscription starts where `progress` says.
+    /// What one operation sends, up to `Complete` or `Error`. A subscription starts where `progress` says; everything else waits for
+    /// one of the permits of its connection.
+    ///
+    /// Whoever waits for the client does not poll it meanwhile: what asks the database runs in tasks of its own.
     pub(super) fn tell(
         self: &Arc<Self>,
         prepared: Prepared,
         caller: Caller,
         progress: Progress,
         watch: &Watch,
+        running: Arc<Semaphore>,
     ) -> BoxStream<'static, Told> {
         let (server, id) = (self.clone(), watch.id.clone());
         let span = watch.own_span();
         if prepared.kind == OperationType::Subscription && prepared.shape.is_run() {
+            let begin = server.subscribe(prepared, caller, progress, id);
+            let begin = in_a_task(begin.instrument(span.clone()));
             // Boxed, so that a subscription that runs keeps no room for its beginning.
-            let begin = server.subscribe(prepared, caller, progress, id).boxed();
-            let told = begin.flatten_stream().boxed();
+            let told = begin.boxed().flatten_stream().boxed();
             return watch::within(span, told).boxed();
         }
-        // Boxed, so that what runs it is given back once it has run.
-        let response = async move {
+        let run = async move {
             let mut response = server.run(prepared, caller, &id).await;
             let text = server.api.encode(&mut response).await;
             Told::Next(text, outcome(&response.errors))
         };
-        let response = response.instrument(span).boxed();
-        let next = stream::once(response);
+        let run = run.instrument(span);
+        let next = async move {
+            // Held until the response is taken.
+            let _permit = running.acquire_owned().await;
+            in_a_task(run).await
+        };
+        // Boxed, so that what runs it is given back once it has run.
+        let next = stream::once(next.boxed());
         next.chain(stream::iter([Told::Complete])).boxed()
     }
 
@@ -173,6 +185,19 @@ impl Server {
         };
         prepared.shape.complete(&mut response);
         response
+    }
+}
+
+/// Runs in a task of its own, which ends where nobody waits for it any more.
+async fn in_a_task<T: Send + 'static>(run: impl Future<Output = T> + Send + 'static) -> T {
+    let task = AbortOnDropHandle::new(tokio::spawn(run));
+    match task.await {
+        Ok(output) => output,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => future::pending().await,
+        },
     }
 }
 

@@ -10,7 +10,10 @@ use futures_util::{
     stream::{BoxStream, SelectAll, abortable},
 };
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
 
 use tracing::Instrument as _;
 
@@ -42,6 +45,9 @@ const STARTING: Duration = Duration::from_secs(2);
 
 /// How many of WebSocket's own pings a client may send before its `connection_init`.
 const EARLY_PINGS: usize = 8;
+
+/// How many queries and mutations of one socket run at one time: so many responses wait to be sent at most.
+const RUNNING: usize = 8;
 
 /// When a client that runs too many operations may try another.
 const AFTER_TOO_MANY: Duration = Duration::from_secs(1);
@@ -77,6 +83,8 @@ pub(super) struct Session {
     until: Instant,
     /// When the socket is closed because the server stops.
     leaving: Option<Instant>,
+    /// For the queries and mutations that run.
+    permits: Arc<Semaphore>,
     running: SelectAll<BoxStream<'static, (String, Told)>>,
     /// Boxed: most of a small map is room that nothing takes.
     operations: HashMap<String, Box<Running>>,
@@ -128,6 +136,7 @@ impl Session {
             connection,
             admitted: None,
             leaving: None,
+            permits: Arc::new(Semaphore::new(RUNNING)),
             running: SelectAll::new(),
             operations: HashMap::new(),
             heard: true,
@@ -366,7 +375,10 @@ impl Session {
     ) {
         let progress = self.server.api.progress(&caller, None, prepared.price);
         let single = prepared.kind != OperationType::Subscription;
-        let told = self.server.tell(prepared, caller, progress.clone(), &watch);
+        let permits = self.permits.clone();
+        let told = self
+            .server
+            .tell(prepared, caller, progress.clone(), &watch, permits);
         let (told, abort) = abortable(told);
         let name = id.clone();
         self.running
