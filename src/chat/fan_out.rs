@@ -46,10 +46,23 @@ struct Log {
 struct State {
     /// The page that reaches furthest of those that were read.
     page: Option<Arc<LogPage>>,
+    /// The last one that found nothing.
+    end: Option<Arc<LogPage>>,
     /// The pages that are being read.
     readings: Vec<Reading>,
     /// By partner, the side of the conversation as it was read last, or is being read.
     sides: HashMap<Uuid, SideRead>,
+}
+
+impl State {
+    /// A page that was read after `not_before` and shows that the log ended there.
+    fn shows_end(&self, at: i64, not_before: Instant) -> Option<Arc<LogPage>> {
+        let mut read = [&self.page, &self.end].into_iter().flatten();
+        let shows_end = |page: &&Arc<LogPage>| {
+            page.end == at && page.last() == at && page.asked_at >= not_before
+        };
+        read.find(shows_end).cloned()
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +118,7 @@ impl Logs {
         let logs: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for log in logs {
             let mut state = log.state();
-            state.page = None;
+            (state.page, state.end) = (None, None);
             state.sides.clear();
         }
     }
@@ -145,6 +158,9 @@ impl LogReader {
                     && (page.after..page.last()).contains(&after)
                 {
                     return Ok(page.clone());
+                }
+                if let Some(page) = state.shows_end(after, not_before) {
+                    return Ok(page);
                 }
                 // One whose task panicked is not taken away by itself.
                 state.readings.retain(|it| it.page.peek().is_none());
@@ -186,7 +202,9 @@ impl Log {
                 && page.after >= page.floor
             {
                 let furthest = state.page.as_ref().map_or(page.after, |page| page.last());
-                if page.last() > furthest {
+                if page.entries.is_empty() {
+                    state.end = Some(page.clone());
+                } else if page.last() > furthest {
                     state.page = Some(page.clone());
                 }
             }

@@ -53,6 +53,8 @@ pub struct SignalStream {
     cursor: SignalCursor,
     /// Where the log ended when the listener came: what follows happened before its eyes.
     joined_at: i64,
+    /// When it last took note of a notification: a log that was read afterwards has what it was notified of.
+    notified_at: Instant,
 }
 
 impl Chat {
@@ -76,6 +78,7 @@ impl Chat {
         };
         // Registered before the log is read: what is written in between is either read or notified of.
         let listener = self.hints.listen(viewer);
+        let notified_at = Instant::now();
         let log = self.logs.subscribe(viewer, wanted.contents);
         let (cursor, joined_at) = if let Some(text) = wanted.after.as_deref() {
             let cursor = SignalCursor::parse(text, viewer, stream)?;
@@ -90,6 +93,7 @@ impl Chat {
             log,
             cursor: SignalCursor { stream, ..cursor },
             joined_at,
+            notified_at,
         })
     }
 }
@@ -128,15 +132,19 @@ impl SignalStream {
     /// a gap: nothing is ever skipped.
     pub async fn next(&mut self) -> Result<Vec<Signal>, Error> {
         loop {
-            self.listener.catch_up();
-            let now = Instant::now();
+            if self.listener.catch_up() {
+                self.notified_at = Instant::now();
+            }
             // Boxed, so that a listener that waits holds nothing of the reading.
-            match Box::pin(self.read_on(now)).await {
+            match Box::pin(self.read_on()).await {
                 Ok(Step::Signals(signals)) => {
                     self.count(&signals);
                     return Ok(signals);
                 }
-                Ok(Step::AtEnd) => self.listener.wait().await,
+                Ok(Step::AtEnd) => {
+                    self.listener.wait().await;
+                    self.notified_at = Instant::now();
+                }
                 Ok(Step::NotYet) | Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
                 Err(error) => return Err(error),
             }
@@ -161,11 +169,11 @@ impl SignalStream {
         }
     }
 
-    async fn read_on(&mut self, not_before: Instant) -> Result<Step, Error> {
+    async fn read_on(&mut self) -> Result<Step, Error> {
         let position = self.cursor.position;
         let page = self
             .log
-            .page_after(&self.chat, position, not_before)
+            .page_after(&self.chat, position, self.notified_at)
             .await?;
         self.check(&page)?;
         let last = page.last();

@@ -141,11 +141,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes note of every hint so far: call it before the log is read.
-    pub fn catch_up(&mut self) {
-        if let Some(latest) = &mut self.latest {
+    /// Takes note of every notification so far: call it before the log is read. Returns whether there was a new one.
+    pub fn catch_up(&mut self) -> bool {
+        let Some(latest) = &mut self.latest else {
+            return false;
+        };
+        // The sender stands in the hub for as long as a listener does, so this cannot fail.
+        let is_new = latest.has_changed().unwrap_or(true);
+        if is_new {
             latest.mark_unchanged();
         }
+        is_new
     }
 
     /// Waits for a hint that came after [`Listener::catch_up`].
