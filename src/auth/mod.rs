@@ -218,6 +218,12 @@ impl Verifier {
         let rules = ALGORITHMS.map(|algorithm| (algorithm, rules(algorithm, &options)));
         let key_tries = options.key_tries;
         let service_tokens_from = options.service_tokens_from.clone().into();
+        // A secret's tokens are verified each time.
+        let kept = if options.files.is_empty() && options.jwks.is_none() {
+            1
+        } else {
+            VERIFIED
+        };
         let (known, asking) = refresh::start(options, tasks, shutdown).await?;
         Ok(Self {
             known,
@@ -225,7 +231,7 @@ impl Verifier {
             key_tries,
             service_tokens_from,
             asking,
-            verified: Arc::new(Cache::new(VERIFIED)),
+            verified: Arc::new(Cache::new(kept)),
         })
     }
 
