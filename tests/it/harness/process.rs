@@ -107,9 +107,16 @@ impl Process {
     pub(crate) async fn ready(&self) {
         let url = format!("http://{}/health/live", self.address);
         until("the program answers", async || {
+            assert!(!self.is_zombie(), "it has ended: {}", self.printed());
             self.http.get(&url).send().await.is_ok()
         })
         .await;
+    }
+
+    /// Whether it has ended, and nobody has waited for that.
+    fn is_zombie(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        status.is_ok_and(|status| status.contains("State:\tZ"))
     }
 
     /// What it has printed.
