@@ -165,6 +165,12 @@ fn code(error: &DbErr) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether SQLite's file is locked by somebody else, of whichever kind the lock is.
+pub(super) fn is_locked(error: &DbErr) -> bool {
+    let code = code(error).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 /// Whether SQLite's file is damaged, or none of its own.
 pub(super) fn is_spoilt(error: &DbErr) -> bool {
     matches!(code(error).as_deref(), Some("11" | "26"))

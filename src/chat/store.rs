@@ -19,7 +19,7 @@ use sea_orm::{
 
 use super::{
     checkpoint::Written,
-    error::Trouble,
+    error::{Trouble, is_locked},
     fair::FairQueue,
     people::People,
     primary::Primary,
@@ -36,6 +36,8 @@ const PAGE_BYTES: u32 = 2_048;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// An address without a path, which says which driver is meant.
 const SQLITE: &str = "sqlite:";
+/// How long to wait before a file that is locked is opened again.
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// How often a migration is tried again that another server may be at.
 const MIGRATION_ATTEMPTS: u32 = 3;
 
@@ -135,7 +137,9 @@ impl Store {
         let primary = if backend == DbBackend::Sqlite {
             prepare_file(&options.url)?;
             // Before anything is written: a file of another application is left as it is.
-            if let state @ SqliteState::Foreign(_) = inspect_file(&options.url).await?
+            let wait = options.acquire_timeout;
+            let state = retry_while_locked(wait, || inspect_file(&options.url)).await?;
+            if let SqliteState::Foreign(_) = state
                 && let Some(error) = state.error()
             {
                 return Err(DbErr::Custom(error));
@@ -156,8 +160,14 @@ impl Store {
             None => 0,
         };
         // The writer opens first: it creates the file and turns on the write-ahead log.
-        let write = Self::connect(&options, primary.as_ref(), host, false).await?;
-        let read = Self::connect(&options, primary.as_ref(), host, true).await?;
+        let connect = |read_only| {
+            let (options, primary) = (&options, primary.as_ref());
+            retry_while_locked(options.acquire_timeout, move || {
+                Self::connect(options, primary, host, read_only)
+            })
+        };
+        let write = connect(false).await?;
+        let read = connect(true).await?;
         Ok(Self {
             read: Reader::new(reader::Shared {
                 pool: Pool::new(read),
@@ -555,6 +565,23 @@ fn private_file(path: &Path) -> io::Result<()> {
     let file = options.open(path)?;
     // A umask may have taken more away.
     file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
+/// Opens a SQLite file again where it is locked: what turns on the write-ahead log does not wait by itself for other servers that are
+/// doing the same.
+async fn retry_while_locked<T, F>(wait: Duration, mut open: impl FnMut() -> F) -> Result<T, DbErr>
+where
+    F: Future<Output = Result<T, DbErr>>,
+{
+    let start = Instant::now();
+    loop {
+        match open().await {
+            Err(error) if is_locked(&error) && start.elapsed() < wait => {
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Looks at the tables of a SQLite file, which exists. It only reads.

@@ -249,7 +249,6 @@ async fn tables_of_a_replication_tool_do_not_matter() {
 async fn servers_that_start_at_once_on_a_new_file_all_serve() {
     for _ in 0..5 {
         let place = Place::new().await;
-        // A machine that builds something beside this is slow: the file is held for longer.
         let serving = (0..3).map(|_| Process::serve(&place.0, &["--connect-timeout", "60"]));
         let servers = futures_util::future::join_all(serving).await;
         let (ann, ben) = (servers[0].user("ann").await, servers[1].user("ben").await);
