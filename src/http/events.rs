@@ -190,7 +190,8 @@ fn stream_of(blocks: impl futures_util::Stream<Item = String> + Send + 'static) 
     response
 }
 
-async fn sleep_until(moment: Option<Instant>) {
+/// Waits for a moment; without end where there is none.
+pub(super) async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

@@ -27,6 +27,7 @@ use crate::{
     http::{
         Arrived, RequestId, Server, Watch,
         address::Address,
+        events,
         gate::{Prepared, Refusal},
         params::Asked,
         permits::Permit,
@@ -175,7 +176,7 @@ impl Session {
                 }
                 Some((id, told)) = self.running.next() => Box::pin(self.tell(id, told)).await?,
                 () = tokio::time::sleep_until(due) => return self.close_now(),
-                () = sleep_until(read_from), if read_from.is_some() => {
+                () = events::sleep_until(read_from), if read_from.is_some() => {
                     (self.slowed_until, self.starting_until) = (None, None);
                 }
                 _ = ping.tick() => Box::pin(self.ping()).await?,
@@ -501,13 +502,6 @@ impl Session {
 
 /// Nothing else is served before `connection_init`.
 const NOT_ADMITTED: &str = "Unauthorized: send connection_init first, and wait for connection_ack";
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
 
 fn close(code: Code, reason: &str) -> Step {
     Err(End::Close(code, reason.to_owned()))
